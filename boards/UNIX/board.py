@@ -1,0 +1,63 @@
+"""The board that is a process: MicroPython's unix port with the bench around it.
+
+What it is wired to comes from the environment:
+DOORWARD_FLASH       file that is the flash
+DOORWARD_CONSOLE_FD  inherited non-blocking descriptor that is the cable
+DOORWARD_BENCH_PORT  TCP port on the loopback for the bench's commands
+"""
+
+import os
+import sys
+import time
+
+from doorward.hal import unix
+from doorward.hal.roles import LAYOUT_2MB, Board
+from doorward.values import CLOCK_SYNCED
+from sim.bench import Bench
+
+# Whoever holds the process starts it anew on this exit, as power and reset do on a real board.
+RESET_EXIT = 75
+
+
+class UnixBoard(Board):
+    """A board in a process."""
+
+    def __init__(self) -> None:
+        self.name = "UNIX"
+        self.bench = Bench(unix.Network())
+        self.strike = self.bench.strike
+        self.leds = self.bench.leds
+        self.buzzer = self.bench.buzzer
+        self.lockdown_switch = self.bench.lockdown_switch
+        self.spi = self.bench.spi
+        self.reader_cs = self.bench.reader_cs
+        self.reader_reset = self.bench.reader_reset
+        self.network = self.bench.network
+        self.ticks = time
+        layout = LAYOUT_2MB
+        flash = unix.FlashFile(os.getenv("DOORWARD_FLASH"), layout.size_bytes)
+        self.provision = flash.region(layout.provision)
+        self.state = flash.region(layout.state)
+        self.lists = flash.region(layout.lists)
+        self.journal = flash.region(layout.journal)
+        self.console = unix.console(int(os.getenv("DOORWARD_CONSOLE_FD")))
+        self._bench_port = int(os.getenv("DOORWARD_BENCH_PORT"))
+
+    def wall_clock(self) -> tuple[int, int]:
+        return int(time.time()), CLOCK_SYNCED
+
+    def random_bytes(self, n: int) -> bytes:
+        return unix.random_bytes(n)
+
+    def reset(self) -> None:
+        sys.exit(RESET_EXIT)
+
+    def tasks(self) -> list:
+        return [("bench", self._serve_bench)]
+
+    async def _serve_bench(self) -> None:
+        await self.bench.serve(self._bench_port)
+
+
+def make_board() -> Board:
+    return UnixBoard()

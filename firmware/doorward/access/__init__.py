@@ -1,0 +1,1 @@
+"""Who may enter: allowlists, posture, and the decision."""

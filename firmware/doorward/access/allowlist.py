@@ -1,0 +1,124 @@
+"""One signed allowlist as it lies on flash: look-up without a byte of RAM per badge.
+
+Entries are BADGE_ID_BYTES of blinded identity, sorted, then rights. Layout: docs/formats.md.
+"""
+
+import hashlib
+import struct
+
+from .. import const
+from ..hal.roles import FlashRegion
+from ..trust.objects import Header
+from ..values import (
+    BADGE_ID_BYTES,
+    CLASSES,
+    FRESH,
+    HARD_STALE,
+    RESPONDER,
+    SOFT_STALE,
+    Entry,
+)
+
+ENTRY_BYTES = const(20)
+MAX_LEVEL = const(15)
+
+# 51 rows: hashing and checking them takes about 5 ms on an RP2040.
+_CHECK_BYTES = const(1020)
+
+_CLASS_MASK = const(0x0F)
+_MUST_AUTHENTICATE = const(0x10)
+_KNOWN_RIGHTS = const(0x1F)
+_RIGHTS = "<BBII"  # class and flags, level, valid from, valid until; behind the badge id
+
+
+def pack_entry(badge_id: bytes, entry: Entry) -> bytes:
+    """Return the ENTRY_BYTES of one row."""
+    rights = entry.cardholder_class | (_MUST_AUTHENTICATE if entry.must_authenticate else 0)
+    return badge_id + struct.pack(
+        _RIGHTS, rights, entry.level, entry.valid_from_s, entry.valid_until_s
+    )
+
+
+def unpack_entry(row: bytes | bytearray | memoryview, at: int, entry: Entry) -> bool:
+    """Fill `entry` from the row at offset `at`. False where a value is none this firmware knows."""
+    rights, entry.level, entry.valid_from_s, entry.valid_until_s = struct.unpack_from(
+        _RIGHTS, row, at + BADGE_ID_BYTES
+    )
+    entry.cardholder_class = rights & _CLASS_MASK
+    entry.must_authenticate = bool(rights & _MUST_AUTHENTICATE)
+    is_known = not rights & ~_KNOWN_RIGHTS and entry.cardholder_class in CLASSES
+    return is_known and entry.level <= MAX_LEVEL
+
+
+class Allowlist:
+    """A list whose header was verified, with its entries at `offset` in the list region.
+
+    Attributes:
+        header: its trust.objects.Header.
+        issuer: the issuer's name.
+    """
+
+    def __init__(self, region: FlashRegion, offset: int, header: Header, issuer: str) -> None:
+        self.header = header
+        self.issuer = issuer
+        self._region = region
+        self._offset = offset
+        # Memory-mapped flash is searched where it lies; else a row at a time comes into this.
+        self._row = bytearray(ENTRY_BYTES)
+
+    def find(self, badge_id: bytes, entry: Entry) -> bool:
+        """Fill `entry` and return True if the list has `badge_id`. Binary search, 17 rows at most."""
+        low = 0
+        high = self.header.entry_count
+        view = self._region.view
+        row = self._row if view is None else view
+        at = 0
+        while low < high:
+            middle = (low + high) >> 1
+            at = self._offset + middle * ENTRY_BYTES
+            if view is None:
+                self._region.read_into(at, row)
+                at = 0
+            i = 0
+            while i < BADGE_ID_BYTES and row[at + i] == badge_id[i]:
+                i += 1
+            if i == BADGE_ID_BYTES:
+                entry.issuer_id = self.header.issuer_id
+                entry.list_version = self.header.version
+                return unpack_entry(row, at, entry)
+            if row[at + i] < badge_id[i]:
+                low = middle + 1
+            else:
+                high = middle
+        return False
+
+    def staleness(self, cardholder_class: int, now_s: int) -> int:
+        """Return FRESH, SOFT_STALE or HARD_STALE at `now_s` by the list's own signed policy."""
+        header = self.header
+        age_s = now_s - header.issued_s
+        hard_s = header.responder_stale_s if cardholder_class == RESPONDER else header.hard_stale_s
+        if hard_s and age_s >= hard_s:
+            return HARD_STALE
+        if header.soft_stale_s and age_s >= header.soft_stale_s:
+            return SOFT_STALE
+        return FRESH
+
+    async def is_whole(self, pause, look=None) -> bool:
+        """Do the entries on flash hash to what the header says?
+
+        pause: async callable, awaited after every 51 rows. look: called with those rows, a
+        memoryview, before it.
+        """
+        digest = hashlib.sha256()
+        buf = bytearray(_CHECK_BYTES)
+        done = 0
+        length = self.header.body_bytes
+        while done < length:
+            rows = memoryview(buf)[: min(_CHECK_BYTES, length - done)]
+            self._region.read_into(self._offset + done, rows)
+            digest.update(rows)
+            if look is not None:
+                look(rows)
+            done += len(rows)
+            await pause()
+        return digest.digest() == self.header.body_hash

@@ -1,0 +1,342 @@
+"""The app: passes values between the rooms, and watches over their tasks."""
+
+import asyncio
+import gc
+import sys
+
+from . import __version__, const
+from .values import (
+    BOOT,
+    BUSY,
+    CLOCK_QUALITIES,
+    DECISION_FAULT,
+    LIST_CORRUPT,
+    LIST_IN_FORCE,
+    OBJECT_REFUSED,
+    POSTURE_CHANGED,
+    POSTURES,
+    READER_DOWN,
+    READER_UP,
+    TAP,
+    TASK_DIED,
+    TRANSFER_BROKEN,
+    Badge,
+    Decision,
+    Event,
+    Refused,
+)
+
+_SUPERVISE_MS = const(250)
+_INPUT_MS = const(10)
+_REVIVE_MS = const(1000)
+# How long a dying board may take to get its last records onto flash.
+_LAST_WORDS_MS = const(300)
+
+
+class Taps:
+    """What the taps since boot took: from the first answer of the badge, in microseconds."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.grants = 0
+        self.last_us = 0
+        self.longest_us = 0
+
+    def add(self, is_grant: bool, taken_us: int) -> None:
+        self.count += 1
+        self.grants += 1 if is_grant else 0
+        self.last_us = taken_us
+        self.longest_us = max(self.longest_us, taken_us)
+
+
+class Receiver:
+    """Takes signed objects from any carrier and records how it ended."""
+
+    def __init__(self, intake, time, note, now_ms) -> None:
+        self._intake = intake
+        self._time = time
+        self._note = note
+        self._now_ms = now_ms
+
+    def begin(self, total_bytes: int) -> None:
+        try:
+            self._intake.begin(total_bytes)
+        except Refused as error:
+            self.refuse(error.code)
+            raise
+
+    async def feed(self, piece: bytes) -> None:
+        await self._intake.feed(piece)
+
+    def abort(self) -> None:
+        """The carrier went away in the middle."""
+        if self._intake.is_open:
+            self.refuse(TRANSFER_BROKEN)
+        self._intake.abort()
+
+    async def finish(self) -> dict:
+        """Put the object in force; return what it is, for whoever sent it."""
+        allowlist = await self._intake.finish()
+        header = allowlist.header
+        self._time.raise_floor(header.issued_s)
+        event = Event(LIST_IN_FORCE, self._now_ms(), detail=header.entry_count)
+        event.issuer_id = header.issuer_id
+        event.list_version = header.version
+        self._note(event)
+        return {
+            "issuer": allowlist.issuer,
+            "version": header.version,
+            "badges": header.entry_count,
+        }
+
+    def refuse(self, code: int) -> None:
+        """Record a refusal, and forget what was received; being busy with another is no reason to."""
+        event = Event(OBJECT_REFUSED, self._now_ms(), reason=code)
+        if self._intake.header is not None:
+            event.issuer_id = self._intake.header.issuer_id
+            event.list_version = self._intake.header.version
+        if code != BUSY:
+            self._intake.abort()
+        self._note(event)
+
+
+class App:
+    """One door. `main` builds the rooms and hands them in."""
+
+    def __init__(
+        self, board, config, time, gate, credentials, access, portal, journal, boot: int
+    ) -> None:
+        """boot: number of this start. `uplink` and `console` are set before `run`."""
+        self._board = board
+        self._config = config
+        self._time = time
+        self._gate = gate
+        self._credentials = credentials
+        self._access = access
+        self._portal = portal
+        self._journal = journal
+        self._ticks = board.ticks
+        self._boot = boot
+        self._start_ms = board.ticks.ticks_ms()
+        self._revived = 0
+        self._taps = Taps()
+        self.receiver = Receiver(access.intake, time, self.note, board.ticks.ticks_ms)
+        self.uplink = None
+        self.console = None
+
+    def note(self, event: Event) -> None:
+        """Hand an event to the journal, stamped with the posture it happened in."""
+        event.posture = self._access.posture
+        self._journal.note(event)
+
+    def tap(self, badge: Badge) -> Decision:
+        """Decide one badge and act on it: strike first, everything else after it."""
+        ticks = self._ticks
+        try:
+            decision = self._access.decide(badge)
+        except Exception as error:
+            # A failure to decide is a denial, and the next tap must work.
+            sys.print_exception(error, sys.stderr)
+            decision = Decision(DECISION_FAULT, b"", None)
+        decided_us = ticks.ticks_us()
+        if decision.is_grant:
+            self._portal.release()
+        relay_us = ticks.ticks_us()
+        self._portal.show(decision)
+        event = Event(TAP, ticks.ticks_ms(), reason=decision.reason)
+        event.badge_id = decision.badge_id
+        event.decision_us = ticks.ticks_diff(decided_us, badge.field_us)
+        event.relay_us = ticks.ticks_diff(relay_us, badge.field_us) if decision.is_grant else 0
+        entry = decision.entry
+        if entry is not None:
+            event.cardholder_class = entry.cardholder_class
+            event.level = entry.level
+            event.issuer_id = entry.issuer_id
+            event.list_version = entry.list_version
+        self.note(event)
+        self._taps.add(decision.is_grant, ticks.ticks_diff(relay_us, badge.field_us))
+        return decision
+
+    async def run(self) -> None:
+        """Run the door until a critical task dies; then make it safe and restart the board."""
+        self.note(Event(BOOT, self._ticks.ticks_ms(), detail=self._boot))
+        for issuer in self._access.shelf.corrupt:
+            self._note_corrupt(issuer)
+        tasks = [
+            ("reader", self._watch_reader, True),
+            ("strike", self._portal.watch_strike, True),
+            ("journal", self._journal.run, True),
+            ("inputs", self._watch_inputs, True),
+            ("indicator", self._portal.play, False),
+            ("console", self.console.run, False),
+            ("uplink", self.uplink.run, False),
+            ("list-check", self._check_lists, False),
+        ]
+        tasks += [(name, call, False) for name, call in self._board.tasks()]
+        running = [
+            (number, name, call, is_critical, asyncio.create_task(call()))
+            for number, (name, call, is_critical) in enumerate(tasks)
+        ]
+        await self._supervise(running)
+
+    def status(self) -> dict:
+        """Return what a technician or a health message needs to know."""
+        now_s = self._time.now_s()
+        reader = self._credentials
+        journal = self._journal
+        return {
+            "door": self._config.door,
+            "site": self._config.site,
+            "board": self._board.name,
+            "firmware": __version__,
+            "boot": self._boot,
+            "uptime_s": self._ticks.ticks_diff(self._ticks.ticks_ms(), self._start_ms) // 1000,
+            "posture": POSTURES[self._access.posture],
+            "clock": {"quality": CLOCK_QUALITIES[self._time.quality], "now_s": now_s},
+            "reader": {
+                "is_up": reader.is_up,
+                "fault": reader.fault,
+                "version": reader.chip.version,
+                "errors": reader.errors,
+            },
+            "lists": [
+                {
+                    "issuer": allowlist.issuer,
+                    "version": allowlist.header.version,
+                    "badges": allowlist.header.entry_count,
+                    "age_s": max(0, now_s - allowlist.header.issued_s),
+                }
+                for allowlist in self._access.shelf.lists
+            ],
+            "journal": {
+                "oldest": journal.oldest_sequence,
+                "next": journal.next_sequence,
+                "acknowledged": journal.acknowledged,
+                "pending": journal.pending,
+                "capacity": journal.capacity,
+            },
+            "taps": {
+                "count": self._taps.count,
+                "grants": self._taps.grants,
+                "last_us": self._taps.last_us,
+                "longest_us": self._taps.longest_us,
+            },
+            "uplink": {
+                "is_connected": self.uplink.is_connected,
+                "fault": self.uplink.fault,
+                "sessions": self.uplink.sessions,
+                "resent": self.uplink.resent,
+                "garbage": self.uplink.garbage,
+            },
+            "console": {"garbage_bytes": self.console.garbage_bytes},
+            "stalls": {
+                "runs": self._gate.runs,
+                "hasty": self._gate.hasty,
+                "longest_ms": self._gate.longest_ms,
+            },
+            "revived_tasks": self._revived,
+            "memory_free_bytes": gc.mem_free(),
+        }
+
+    def hello(self) -> dict:
+        """Return who this is: protocol, door, board, firmware."""
+        return {
+            "protocol": 1,
+            "site": self._config.site,
+            "door": self._config.door,
+            "board": self._board.name,
+            "firmware": __version__,
+            "boot": self._boot,
+        }
+
+    async def _watch_reader(self) -> None:
+        """Poll for badges; bring a reader that is down up again."""
+        reader = self._credentials
+        was_up = True
+        retry_ms = self._ticks.ticks_ms()
+        while True:
+            if reader.is_up:
+                badge = reader.poll()
+                if reader.has_badge:
+                    self._gate.saw_badge()
+                if badge is not None:
+                    self.tap(badge)
+            elif self._ticks.ticks_diff(self._ticks.ticks_ms(), retry_ms) >= 0:
+                retry_ms = self._ticks.ticks_add(
+                    self._ticks.ticks_ms(), self._config.reader_retry_ms
+                )
+                reader.start()
+            if reader.is_up != was_up:
+                was_up = reader.is_up
+                self.note(Event(READER_UP if was_up else READER_DOWN, self._ticks.ticks_ms()))
+                self._show_standing()
+            # A reader that is down has looked too: nobody can be tapping.
+            self._gate.polled()
+            await asyncio.sleep_ms(self._config.poll_interval_ms)
+
+    async def _watch_inputs(self) -> None:
+        self._show_standing()
+        await self._portal.watch_inputs(self._follow_inputs)
+
+    async def _follow_inputs(self) -> None:
+        """The lockdown switch holds the door in lockdown while it is on."""
+        if await self._access.lockdown(self._portal.is_lockdown_demanded):
+            self.note(Event(POSTURE_CHANGED, self._ticks.ticks_ms()))
+        self._show_standing()
+
+    async def _check_lists(self) -> None:
+        """Once after boot, at leisure: do the lists on flash still hash to what was signed?"""
+        for issuer in await self._access.check_lists():
+            self._note_corrupt(issuer)
+
+    def _note_corrupt(self, issuer_name: str) -> None:
+        event = Event(LIST_CORRUPT, self._ticks.ticks_ms())
+        for issuer in self._access.shelf.ring.issuers:
+            if issuer.name == issuer_name:
+                event.issuer_id = issuer.key.key_id
+        self.note(event)
+
+    def _show_standing(self) -> None:
+        self._portal.stand(self._credentials.is_up, self._access.is_locked_down)
+
+    async def _supervise(self, running: list) -> None:
+        while True:
+            for number, name, call, is_critical, task in running:
+                if not task.done():
+                    continue
+                error = await _outcome(task)
+                if error is None and not is_critical:
+                    continue
+                self.note(Event(TASK_DIED, self._ticks.ticks_ms(), detail=number))
+                if is_critical:
+                    await self._restart(name, error)
+                    return
+                self._revived += 1
+                await asyncio.sleep_ms(_REVIVE_MS)
+                running[number] = (number, name, call, False, asyncio.create_task(call()))
+            self._time.now_s()
+            if self._board.watchdog is not None:
+                self._board.watchdog.feed()
+            await asyncio.sleep_ms(_SUPERVISE_MS)
+
+    async def _restart(self, name: str, error) -> None:
+        """Outputs safe first, then the last records, then the board's reset."""
+        self._portal.make_safe()
+        sys.stderr.write("doorward: task %s died: %r; restarting\n" % (name, error))
+        try:
+            await asyncio.wait_for_ms(self._journal.flush(), _LAST_WORDS_MS)
+        except Exception as lost:
+            sys.stderr.write("doorward: last records lost: %r\n" % (lost,))
+        self._board.reset()
+
+
+async def _outcome(task) -> Exception | None:
+    """Return the exception that ended a task, or None."""
+    try:
+        await task
+    except asyncio.CancelledError:
+        return RuntimeError("cancelled")
+    except Exception as error:
+        sys.print_exception(error, sys.stderr)
+        return error
+    return None

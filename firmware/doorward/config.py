@@ -1,0 +1,103 @@
+"""Every setting of a door, declared once: name, type, range, default, unit, secret or not.
+
+The declarations are the validation, the defaults and the documentation (docs/configuration.md is
+written from them by `doorctl config docs`).
+"""
+
+import json
+
+from . import const
+from .values import DoorwardError
+
+MAX_CONFIG_BYTES = const(2048)
+
+
+class ConfigError(DoorwardError):
+    """A configuration was refused. The text names the key, the value and what is allowed."""
+
+
+class Setting:
+    """One declared setting. kind: int, str or bool; low and high bound an int, or a str's length."""
+
+    def __init__(self, name, kind, default, low, high, unit, meaning, *, is_secret=False) -> None:
+        self.name = name
+        self.kind = kind
+        self.default = default
+        self.low = low
+        self.high = high
+        self.unit = unit
+        self.meaning = meaning
+        self.is_secret = is_secret
+
+    def check(self, value):
+        """Return `value`, or raise ConfigError."""
+        # bool is an int in Python; a true where a number belongs is still a mistake.
+        if not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool):
+            raise ConfigError(f"{self.name}: {value!r} is not {self.allowed()}")
+        size = len(value) if self.kind is str else value
+        if self.kind is not bool and not self.low <= size <= self.high:
+            shown = "(secret)" if self.is_secret else repr(value)
+            raise ConfigError(f"{self.name}: {shown} is not {self.allowed()}")
+        return value
+
+    def allowed(self) -> str:
+        """Return what the setting takes, in words."""
+        if self.kind is bool:
+            return "true or false"
+        if self.kind is str:
+            return f"a text of {self.low} to {self.high} characters"
+        return f"a number from {self.low} to {self.high} {self.unit}".rstrip()
+
+
+# fmt: off
+SETTINGS = (
+    Setting("site",                 str, "",     1,    16, "", "site the door belongs to; lists are made for a site"),
+    Setting("door",                 str, "",     1,    24, "", "name of the door, unique within its site"),
+    Setting("strike_pulse_ms",      int, 5000,   200,  60000, "ms", "how long a grant energises the strike"),
+    Setting("poll_interval_ms",     int, 8,      2,    50, "ms", "pause between two looks for a badge"),
+    Setting("same_badge_ms",        int, 1000,   200,  10000, "ms", "a badge that stays at the reader is not read again before it was away this long"),
+    Setting("reader_retry_ms",      int, 1000,   100,  60000, "ms", "pause between attempts to start a reader that is down"),
+    Setting("reader_check_ms",      int, 2000,   200,  60000, "ms", "pause between looks at the reader's own registers"),
+    Setting("quiet_ms",             int, 1000,   100,  10000, "ms", "no badge for this long before the board may stall"),
+    Setting("is_silent",            bool, False, 0,    1, "", "the buzzer stays off"),
+    Setting("broker_host",          str, "",     0,    64, "", "MQTT broker, an IP address; empty: no uplink"),
+    Setting("broker_port",          int, 8883,   1,    65535, "", "TCP port of the broker"),
+    Setting("broker_tls",           bool, True,  0,    1, "", "TLS with the door's pre-shared key; without it the network must be trusted"),
+    Setting("keepalive_s",          int, 30,     5,    600, "s", "longest silence on the broker connection"),
+    Setting("ack_timeout_ms",       int, 5000,   500,  60000, "ms", "events not acknowledged by the collector for this long are sent again"),
+    Setting("wifi_ssid",            str, "",     0,    32, "", "Wi-Fi network; empty: none"),
+    Setting("wifi_password",        str, "",     0,    64, "", "its passphrase", is_secret=True),
+)
+# fmt: on
+
+
+class Config:
+    """The settings in force, as attributes named like the declarations."""
+
+    def __init__(self, values: dict) -> None:
+        for setting in SETTINGS:
+            setattr(self, setting.name, values.get(setting.name, setting.default))
+
+
+def parse(text: bytes) -> Config:
+    """Return the Config that a JSON object of at most MAX_CONFIG_BYTES states; raise ConfigError.
+
+    Settings left out take their default; `site` and `door` have none. An unknown key is refused,
+    because a misspelt one would silently leave a default in force.
+    """
+    if len(text) > MAX_CONFIG_BYTES:
+        raise ConfigError(f"configuration: more than {MAX_CONFIG_BYTES} bytes")
+    try:
+        values = json.loads(text)
+    except ValueError:
+        raise ConfigError("configuration: not a JSON object") from None
+    if not isinstance(values, dict):
+        raise ConfigError("configuration: not a JSON object")
+    known = {setting.name: setting for setting in SETTINGS}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(f"{name}: no such setting")
+        known[name].check(value)
+    for name in ("site", "door"):
+        known[name].check(values.get(name, ""))
+    return Config(values)

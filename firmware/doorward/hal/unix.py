@@ -1,0 +1,106 @@
+"""The unix port: flash as a file, sockets of the host, a console on a file descriptor.
+
+Runs on CPython too, where doorctl prepares a door's flash file with it. Pins and SPI come from
+whoever builds the board; the host has none.
+"""
+
+import os
+
+from .roles import FlashFault, FlashRegion
+
+_FLASH_CHUNK_BYTES = 4096
+
+
+class FlashFile:
+    """A NOR flash in a file: erased is 0xFF, programming only clears bits."""
+
+    def __init__(self, path: str, size_bytes: int) -> None:
+        """Open `path`, made and erased where it is missing or too short. Raises OSError."""
+        try:
+            self._file = open(path, "r+b", buffering=0)
+        except OSError:
+            self._file = open(path, "w+b", buffering=0)
+        blank = b"\xff" * _FLASH_CHUNK_BYTES
+        length = self._file.seek(0, 2)
+        while length < size_bytes:
+            length += self._file.write(blank[: min(_FLASH_CHUNK_BYTES, size_bytes - length)])
+        self.size_bytes = size_bytes
+
+    def region(self, place: tuple[int, int]) -> FlashRegion:
+        """Return the FlashRegion at (offset, bytes)."""
+        return _FileRegion(self._file, place[0], place[1])
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _FileRegion(FlashRegion):
+    def __init__(self, file, start: int, size_bytes: int) -> None:
+        super().__init__(size_bytes)
+        self._file = file
+        self._start = start
+
+    def read_into(self, offset: int, buf: bytearray | memoryview) -> None:
+        self.check_range(offset, len(buf))
+        self._file.seek(self._start + offset)
+        if self._file.readinto(buf) != len(buf):
+            raise FlashFault("flash file: short read")
+
+    def program(self, offset: int, buf: bytes | bytearray | memoryview) -> None:
+        self.check_range(offset, len(buf))
+        self._file.seek(self._start + offset)
+        old = self._file.read(len(buf))
+        new = bytes(a & b for a, b in zip(old, buf))
+        self._file.seek(self._start + offset)
+        if self._file.write(new) != len(new):
+            raise FlashFault("flash file: short write")
+
+    def erase(self, offset: int) -> None:
+        self.check_range(offset, _FLASH_CHUNK_BYTES)
+        self._file.seek(self._start + offset)
+        self._file.write(b"\xff" * _FLASH_CHUNK_BYTES)
+
+
+class Network:
+    """The host's own network, always there. Streams have the shape of asyncio's."""
+
+    is_up = True
+
+    async def join(self) -> bool:
+        """Join the network. The host has joined its own."""
+        return True
+
+    async def open(self, host: str, port: int, psk: tuple[bytes, bytes] | None):
+        """Open a stream; return (reader, writer). psk: (identity, key) for TLS-PSK. Raises OSError.
+
+        host is an IP address: a name look-up would block.
+        """
+        import asyncio
+
+        context = None if psk is None else psk_context(*psk)
+        return await asyncio.open_connection(host, port, ssl=context)
+
+
+def psk_context(identity: bytes, key: bytes):
+    """Return an SSLContext for a TLS-PSK client (MicroPython 1.29 or later).
+
+    The suites are plain PSK: the ephemeral ones would bring the certificate handshake's stall back.
+    """
+    import tls
+
+    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+    context.verify_mode = tls.CERT_NONE  # there is no certificate: the shared key authenticates
+    context.psk_identity = identity
+    context.psk_key = key
+    context.set_ciphers(["TLS-PSK-WITH-AES-256-GCM-SHA384", "TLS-PSK-WITH-AES-128-GCM-SHA256"])
+    return context
+
+
+def random_bytes(count: int) -> bytes:
+    """Return bytes from the host's own source."""
+    return os.urandom(count)
+
+
+def console(descriptor: int):
+    """Return the stream on an inherited non-blocking file descriptor."""
+    return open(descriptor, "r+b", buffering=0)

@@ -1,0 +1,1 @@
+"""What happened: records, their chain, and the flash ring that keeps them until acknowledged."""

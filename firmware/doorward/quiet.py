@@ -1,0 +1,72 @@
+"""The quiet gate: the one way to do what stalls the board and cannot be cut up.
+
+A flash sector erase or a Wi-Fi start-up holds the whole board. It runs only when no badge is in
+the field and none was for a while, and one poll always comes between two of them.
+"""
+
+import asyncio
+
+from . import const
+
+_LOOK_AGAIN_MS = const(5)
+
+
+class Gate:
+    """Runs stalling calls in quiet moments, counts and measures them.
+
+    Attributes:
+        runs: calls made so far.
+        longest_ms: the longest of them.
+        hasty: calls made without quiet because none came within `patience_ms`.
+    """
+
+    def __init__(self, ticks, *, quiet_ms: int = 1000, patience_ms: int = 20_000) -> None:
+        """quiet_ms: how long no badge must have been seen. patience_ms: longest wait for that."""
+        self._ticks = ticks
+        self._quiet_ms = quiet_ms
+        self._patience_ms = patience_ms
+        # Quiet from the start: nobody has been seen yet, and a start-up must not wait.
+        # A latch and not a difference of ticks: those wrap after six days without a badge.
+        self._is_idle = True
+        self._badge_ms = 0
+        self._polls = 0
+        self._polls_at_run = -1
+        self.runs = 0
+        self.longest_ms = 0
+        self.hasty = 0
+
+    def saw_badge(self) -> None:
+        """The reader tells: a badge is in the field now."""
+        self._badge_ms = self._ticks.ticks_ms()
+        self._is_idle = False
+
+    def polled(self) -> None:
+        """The reader tells: it has just looked, whatever it found."""
+        self._polls += 1
+        if not self._is_idle:
+            since = self._ticks.ticks_diff(self._ticks.ticks_ms(), self._badge_ms)
+            self._is_idle = since >= self._quiet_ms
+
+    def is_quiet(self) -> bool:
+        """No badge for `quiet_ms`, and the reader has looked since the last stall."""
+        return self._is_idle and self._polls != self._polls_at_run
+
+    async def run(self, call, *args):
+        """Wait for quiet, then return `call(*args)`, which may stall.
+
+        A queue of taps may last for ever; after `patience_ms` the call runs between two polls.
+        """
+        ticks = self._ticks
+        deadline = ticks.ticks_add(ticks.ticks_ms(), self._patience_ms)
+        while not self.is_quiet():
+            if ticks.ticks_diff(ticks.ticks_ms(), deadline) >= 0:
+                self.hasty += 1
+                break
+            await asyncio.sleep_ms(_LOOK_AGAIN_MS)
+        start = ticks.ticks_ms()
+        try:
+            return call(*args)
+        finally:
+            self._polls_at_run = self._polls
+            self.runs += 1
+            self.longest_ms = max(self.longest_ms, ticks.ticks_diff(ticks.ticks_ms(), start))

@@ -1,0 +1,308 @@
+"""The MFRC522 reader chip over SPI: registers, frames, timer. Knows nothing of cards.
+
+Stands alone: needs only MicroPython's `machine.SPI` and `machine.Pin` shapes. Sections are those
+of the NXP data sheet MFRC522, rev. 3.9. No allocation after construction.
+
+How it stays short on the bus: the Transceive command stays active and a frame is sent by
+StartSend alone (10.3.1.8); CRC is the chip's (TxCRCEn, RxCRCEn); "no card" is the chip's timer,
+not a count of loops; one SPI burst reads five different registers (8.1.2.1, table 6).
+"""
+
+try:
+    from micropython import const
+except ImportError:  # CPython, where the driver's tests run
+
+    def const(value):
+        return value
+
+
+# fmt: off
+# Registers (9.2), shifted into the address byte of an SPI transfer (8.1.2.3).
+_COMMAND      = const(0x01 << 1)  # 9.3.1.2
+_COM_IRQ      = const(0x04 << 1)  # 9.3.1.5
+_ERROR        = const(0x06 << 1)  # 9.3.1.7
+_FIFO_DATA    = const(0x09 << 1)  # 9.3.1.10
+_FIFO_LEVEL   = const(0x0A << 1)  # 9.3.1.11
+_CONTROL      = const(0x0C << 1)  # 9.3.1.13
+_BIT_FRAMING  = const(0x0D << 1)  # 9.3.1.14
+_COLL         = const(0x0E << 1)  # 9.3.1.15
+_MODE         = const(0x11 << 1)  # 9.3.2.2
+_TX_MODE      = const(0x12 << 1)  # 9.3.2.3
+_RX_MODE      = const(0x13 << 1)  # 9.3.2.4
+_TX_CONTROL   = const(0x14 << 1)  # 9.3.2.5
+_TX_ASK       = const(0x15 << 1)  # 9.3.2.6
+_RF_CFG       = const(0x26 << 1)  # 9.3.3.6
+_T_MODE       = const(0x2A << 1)  # 9.3.3.10
+_T_PRESCALER  = const(0x2B << 1)  # 9.3.3.10
+_T_RELOAD_H   = const(0x2C << 1)  # 9.3.3.11
+_T_RELOAD_L   = const(0x2D << 1)  # 9.3.3.11
+_VERSION      = const(0x37 << 1)  # 9.3.4.8
+
+_READ         = const(0x80)       # 8.1.2.3, most significant bit of the address byte
+
+# Commands (10.3).
+_TRANSCEIVE   = const(0x0C)
+_SOFT_RESET   = const(0x0F)
+_POWER_DOWN   = const(0x10)       # CommandReg bit: set until a reset is over, 8.6
+
+# ComIrqReg.
+_RX_IRQ       = const(0x20)
+_TIMER_IRQ    = const(0x01)
+_CLEAR_ALL    = const(0x7F)
+
+# ErrorReg.
+_BUFFER_OVFL  = const(0x10)
+_COLL_ERR     = const(0x08)
+_CRC_ERR      = const(0x04)
+_PARITY_ERR   = const(0x02)
+_PROTOCOL_ERR = const(0x01)
+
+_FLUSH        = const(0x80)       # FIFOLevelReg
+_START_SEND   = const(0x80)       # BitFramingReg
+_CRC_ON       = const(0x80)       # TxModeReg, RxModeReg; speed bits 0 = 106 kbit/s
+_COLL_POS_NOT_VALID = const(0x20)
+_ANTENNA_ON   = const(0x83)       # TxControlReg: reset value with both drivers on
+# TMode 0x80: TAuto. With a prescaler of 169 a timer tick is (2 * 169 + 1) / 13.56 MHz = 25 us.
+_T_AUTO       = const(0x80)
+_T_PRESCALE   = const(169)
+_TICK_US      = const(25)
+_FORCE_100_ASK = const(0x40)
+_MODE_CRC_6363 = const(0x3D)      # TxWaitRF on, CRC preset 0x6363 as ISO 14443-3 has it
+# fmt: on
+
+FIFO_BYTES = const(64)
+
+# Outcome of a frame.
+OK = const(0)
+TIMEOUT = const(1)
+COLLISION = const(2)
+CRC_ERROR = const(3)
+PARITY_ERROR = const(4)
+PROTOCOL_ERROR = const(5)
+OVERFLOW = const(6)
+EMPTY = const(7)
+
+# RxGain (9.3.3.6, table 98): value of RFCfgReg bits 6 to 4 by decibel.
+GAIN_DB = {18: 0x20, 23: 0x30, 33: 0x40, 38: 0x50, 43: 0x60, 48: 0x70}
+
+# A 64-byte answer takes 5.4 ms at 106 kbit/s; one that goes on longer never ends.
+_LONGEST_ANSWER_US = const(8_000)
+_RESET_LIMIT_US = const(50_000)
+
+
+class ReaderDown(Exception):
+    """The chip does not answer, or not as an MFRC522 does."""
+
+
+class MFRC522:
+    """One reader chip.
+
+    Payload stands behind the SPI address byte in both buffers, so no copy is ever made:
+    byte k of a frame to send is `tx[1 + k]`, byte k of the answer is `rx[1 + k]`.
+
+    Attributes:
+        tx, rx: bytearrays of 1 + FIFO_BYTES.
+        rx_bytes: bytes received with the last answer, a last partial one included.
+        rx_last_bits: valid bits of the last byte received, 0 = all eight.
+        coll_pos: position of the first collision in the last answer, 1 to 32; 0 = not known.
+        version: VersionReg (0x91, 0x92: NXP; others: clones), 0 before `start`.
+        transfers: SPI transactions so far.
+    """
+
+    def __init__(self, spi, cs, ticks, reset=None, *, gain_db: int = 38) -> None:
+        """spi: mode 0, at most 10 MHz. cs, reset: output pins, reset may be None (soft reset only).
+
+        ticks: the `time` module or its like: ticks_us, ticks_diff, ticks_add.
+        """
+        self._spi = spi
+        self._cs = cs
+        self._reset = reset
+        self._ticks = ticks
+        self._gain = GAIN_DB[gain_db]
+        self.tx = bytearray(1 + FIFO_BYTES)
+        self.rx = bytearray(1 + FIFO_BYTES)
+        self.rx_bytes = 0
+        self.rx_last_bits = 0
+        self.coll_pos = 0
+        self.version = 0
+        self.transfers = 0
+        self._pair = bytearray(2)
+        self._pair_in = bytearray(2)
+        # One burst for all that a frame's outcome needs; the answer lags by one byte.
+        self._status = bytearray(
+            (
+                _READ | _COM_IRQ,
+                _READ | _ERROR,
+                _READ | _FIFO_LEVEL,
+                _READ | _CONTROL,
+                _READ | _COLL,
+                0,
+            )
+        )
+        self._status_in = bytearray(6)
+        # Registers whose loss makes a reader deaf while it still answers.
+        self._vital = bytearray(
+            (_READ | _VERSION, _READ | _TX_CONTROL, _READ | _TX_ASK, _READ | _T_MODE, 0)
+        )
+        self._vital_in = bytearray(5)
+        tx_view = memoryview(self.tx)
+        rx_view = memoryview(self.rx)
+        self._tx_views = [tx_view[: 1 + n] for n in range(FIFO_BYTES + 1)]
+        self._rx_views = [rx_view[: 1 + n] for n in range(FIFO_BYTES + 1)]
+        addresses = memoryview(bytes([_READ | _FIFO_DATA] * FIFO_BYTES + [0]))
+        self._fifo_reads = [addresses[FIFO_BYTES - n :] for n in range(FIFO_BYTES + 1)]
+        self._has_crc = False
+        self._reload = -1
+
+    def start(self) -> None:
+        """Reset and configure the chip, switch the antenna on. Raises ReaderDown.
+
+        Takes under 2 ms with a chip that answers; gives up after 50 ms.
+        """
+        self._cs(1)
+        if self._reset is not None:
+            self._reset(0)
+            self._wait_us(10)
+            self._reset(1)
+        else:
+            self._write(_COMMAND, _SOFT_RESET)
+        ticks = self._ticks
+        deadline = ticks.ticks_add(ticks.ticks_us(), _RESET_LIMIT_US)
+        self._wait_us(100)
+        # The oscillator needs 37.74 us (8.6.2) and more until it swings; the bit tells.
+        while self._read(_COMMAND) & _POWER_DOWN:
+            if ticks.ticks_diff(ticks.ticks_us(), deadline) > 0:
+                raise ReaderDown("the chip does not come out of reset")
+        self.version = self._read(_VERSION)
+        if self.version in (0x00, 0xFF):
+            self.version = 0
+            raise ReaderDown("the chip does not answer: check SPI wiring and supply")
+        self._write(_T_MODE, _T_AUTO)
+        self._write(_T_PRESCALER, _T_PRESCALE)
+        self._reload = -1
+        self._write(_TX_ASK, _FORCE_100_ASK)
+        self._write(_MODE, _MODE_CRC_6363)
+        self._write(_RF_CFG, self._gain | 0x08)
+        self._write(_TX_MODE, 0)
+        self._write(_RX_MODE, 0)
+        self._has_crc = False
+        self.antenna(True)
+        self._write(_COMMAND, _TRANSCEIVE)
+        if not self.is_healthy():
+            raise ReaderDown("the chip does not keep its settings: check supply and wiring")
+
+    def antenna(self, is_on: bool) -> None:
+        """Switch the field. A card needs up to 5 ms after it is on (ISO 14443-3)."""
+        self._write(_TX_CONTROL, _ANTENNA_ON if is_on else _ANTENNA_ON & ~0x03)
+
+    def is_healthy(self) -> bool:
+        """Do the registers that a brown-out or a bad contact loses still hold? One SPI burst."""
+        self._transfer(self._vital, self._vital_in)
+        seen = self._vital_in
+        return (
+            seen[1] == self.version
+            and seen[2] == _ANTENNA_ON
+            and seen[3] == _FORCE_100_ASK
+            and seen[4] == _T_AUTO
+        )
+
+    def exchange(
+        self,
+        length: int,
+        timeout_us: int,
+        has_crc: bool = False,
+        tx_last_bits: int = 0,
+        rx_align: int = 0,
+    ) -> int:
+        """Send `length` bytes of `tx` and receive the answer into `rx`; return its outcome.
+
+        timeout_us: from the end of the frame to the first bits of an answer, 25 us to 1.6 s.
+        has_crc: the chip appends CRC_A, and checks and removes that of the answer.
+        tx_last_bits: bits of the last byte to send, 0 = all. rx_align: bit position in the first
+        byte received at which the first bit is stored (9.3.1.14).
+        Returns OK, TIMEOUT, COLLISION, CRC_ERROR, PARITY_ERROR, PROTOCOL_ERROR, OVERFLOW or EMPTY
+        (an answer without a bit). With COLLISION the bits before `coll_pos` are in `rx`.
+        Raises ReaderDown where the chip reports no end at all.
+        """
+        if has_crc != self._has_crc:
+            self._write(_TX_MODE, _CRC_ON if has_crc else 0)
+            self._write(_RX_MODE, _CRC_ON if has_crc else 0)
+            self._has_crc = has_crc
+        reload = timeout_us // _TICK_US
+        if reload != self._reload:
+            self._write(_T_RELOAD_H, reload >> 8)
+            self._write(_T_RELOAD_L, reload & 0xFF)
+            self._reload = reload
+        self._write(_COM_IRQ, _CLEAR_ALL)
+        self.tx[0] = _FIFO_DATA
+        self._send(self._tx_views[length])
+        ticks = self._ticks
+        deadline = ticks.ticks_add(ticks.ticks_us(), timeout_us + _LONGEST_ANSWER_US)
+        self._write(_BIT_FRAMING, _START_SEND | rx_align << 4 | tx_last_bits)
+        seen = self._status_in
+        self.rx_bytes = 0
+        self.rx_last_bits = 0
+        self.coll_pos = 0
+        while True:
+            self._transfer(self._status, seen)
+            if seen[1] & (_RX_IRQ | _TIMER_IRQ) or seen[2] & _BUFFER_OVFL:
+                break
+            if ticks.ticks_diff(ticks.ticks_us(), deadline) > 0:
+                raise ReaderDown("the chip reports neither an answer nor a timeout")
+        errors = seen[2]
+        level = seen[3] & 0x7F
+        if not seen[1] & _RX_IRQ and not errors & _BUFFER_OVFL:
+            # The receiver is still waiting, and would until the next command.
+            self._write(_COMMAND, _TRANSCEIVE)
+            return TIMEOUT
+        if errors & _BUFFER_OVFL or level > FIFO_BYTES:
+            # The card is still sending: leaving Transceive is what ends the reception.
+            self._write(_COMMAND, 0)
+            self._write(_FIFO_LEVEL, _FLUSH)
+            self._write(_COMMAND, _TRANSCEIVE)
+            return OVERFLOW
+        if level:
+            self._transfer(self._fifo_reads[level], self._rx_views[level])
+            self.rx_bytes = level
+            self.rx_last_bits = seen[4] & 0x07
+        if errors & _COLL_ERR:
+            if not seen[5] & _COLL_POS_NOT_VALID:
+                self.coll_pos = seen[5] & 0x1F or 32
+            return COLLISION
+        if errors & _PROTOCOL_ERR:
+            return PROTOCOL_ERROR
+        if errors & _PARITY_ERR:
+            return PARITY_ERROR
+        if errors & _CRC_ERR:
+            return CRC_ERROR
+        return OK if level else EMPTY
+
+    def _wait_us(self, duration_us: int) -> None:
+        ticks = self._ticks
+        start = ticks.ticks_us()
+        while ticks.ticks_diff(ticks.ticks_us(), start) < duration_us:
+            pass
+
+    def _write(self, address: int, value: int) -> None:
+        pair = self._pair
+        pair[0] = address
+        pair[1] = value
+        self._send(pair)
+
+    def _read(self, address: int) -> int:
+        self._pair[0] = _READ | address
+        self._pair[1] = 0
+        self._transfer(self._pair, self._pair_in)
+        return self._pair_in[1]
+
+    def _send(self, out) -> None:
+        self._cs(0)
+        self._spi.write(out)
+        self._cs(1)
+        self.transfers += 1
+
+    def _transfer(self, out, into) -> None:
+        self._cs(0)
+        self._spi.write_readinto(out, into)
+        self._cs(1)
+        self.transfers += 1

@@ -1,0 +1,125 @@
+"""Small durable state: whole snapshots appended to raw flash, the newest whole one wins.
+
+A snapshot holds all tagged values at once, so several change together or not at all, whatever
+instant the power goes. Layout: docs/formats.md, "State".
+"""
+
+import struct
+from binascii import crc32
+
+from . import const
+from .hal.roles import SECTOR_BYTES, FlashRegion
+from .values import DoorwardError
+
+_MAGIC = const(0x5344)  # "DS"
+_HEADER = "<HHI"  # magic, payload bytes, sequence
+_HEADER_BYTES = const(8)
+_CRC_BYTES = const(4)
+
+# Tags of the two stores. A tag once given keeps its meaning.
+CONFIG = 1  # provision: configuration, JSON text
+KEY_RING = 2  # provision: signed key ring
+SITE_KEY = 3  # provision: 32 bytes, blinds badge identities
+JOURNAL_KEY = 4  # provision: 32 bytes, chains the journal
+UPLINK_KEY = 5  # provision: TLS pre-shared key
+BOOT_COUNT = 16  # state: u32
+POSTURE = 17  # state: u8
+TIME_FLOOR = 18  # state: u32, Unix seconds of the newest object accepted
+LISTS = 19  # state: which list lies where, access.shelf
+FLOORS = 20  # state: lowest version still accepted by issuer, access.shelf
+ACKNOWLEDGED = 21  # state: u32, highest journal sequence the server has
+
+
+class StateFull(DoorwardError):
+    """The values together do not fit into one snapshot."""
+
+
+class Snapshots:
+    """The values of one flash region, by tag.
+
+    `commit` is the only writer. Slots are used in turn; the sector that a new snapshot needs is
+    erased while the newest one lies in another, hence at least two slots in different sectors.
+    """
+
+    def __init__(self, region: FlashRegion, slot_bytes: int) -> None:
+        """slot_bytes: 256 to half the region; divides a sector, or is a multiple of one."""
+        self._region = region
+        self._slot_bytes = slot_bytes
+        self._slots = region.size_bytes // slot_bytes
+        self._values: dict[int, bytes] = {}
+        self._sequence = 0
+        self._next_slot = 0
+        self._recover()
+
+    def get(self, tag: int) -> bytes | None:
+        """Return the value of `tag`, or None."""
+        return self._values.get(tag)
+
+    def get_u32(self, tag: int, default: int = 0) -> int:
+        """Return the value of `tag` as a number, or `default`."""
+        value = self._values.get(tag)
+        return default if value is None else int.from_bytes(value, "little")
+
+    async def commit(self, changes: dict[int, bytes], gate) -> None:
+        """Make `changes` (tag -> value; at most 65,535 bytes each) durable, all or none.
+
+        gate: quiet.Gate that an erase waits for. Raises StateFull, FlashFault; then nothing changed.
+        """
+        values = dict(self._values)
+        values.update(changes)
+        payload = b"".join(
+            struct.pack("<BH", tag, len(value)) + value for tag, value in sorted(values.items())
+        )
+        if _HEADER_BYTES + len(payload) + _CRC_BYTES > self._slot_bytes:
+            raise StateFull("state: more than one snapshot holds")
+        sequence = self._sequence + 1
+        snapshot = struct.pack(_HEADER, _MAGIC, len(payload), sequence) + payload
+        snapshot += struct.pack("<I", crc32(snapshot) & 0xFFFFFFFF)
+        slot = self._next_slot
+        offset = slot * self._slot_bytes
+        # A sector is erased when its first slot is due; a torn write inside it is stepped over.
+        if offset % SECTOR_BYTES == 0:
+            for sector in range(offset, offset + self._slot_bytes, SECTOR_BYTES):
+                if not self._region.is_blank(sector, SECTOR_BYTES):
+                    await gate.run(self._region.erase, sector)
+        self._next_slot = (slot + 1) % self._slots
+        self._region.write(offset, snapshot)
+        self._values = values
+        self._sequence = sequence
+
+    def _recover(self) -> None:
+        newest = -1
+        for slot in range(self._slots):
+            found = self._read(slot)
+            if found is not None and (newest < 0 or found[0] > self._sequence):
+                newest = slot
+                self._sequence, self._values = found
+        if newest < 0:
+            return
+        self._next_slot = (newest + 1) % self._slots
+        # Whatever a cut left half-written after the newest one is not blank: go past it.
+        while self._next_slot * self._slot_bytes % SECTOR_BYTES and not self._region.is_blank(
+            self._next_slot * self._slot_bytes, self._slot_bytes
+        ):
+            self._next_slot = (self._next_slot + 1) % self._slots
+
+    def _read(self, slot: int) -> tuple[int, dict[int, bytes]] | None:
+        offset = slot * self._slot_bytes
+        head = bytearray(_HEADER_BYTES)
+        self._region.read_into(offset, head)
+        magic, length, sequence = struct.unpack(_HEADER, head)
+        if magic != _MAGIC or _HEADER_BYTES + length + _CRC_BYTES > self._slot_bytes:
+            return None
+        rest = bytearray(length + _CRC_BYTES)
+        self._region.read_into(offset + _HEADER_BYTES, rest)
+        payload = bytes(rest[:length])
+        if crc32(bytes(head) + payload) & 0xFFFFFFFF != struct.unpack_from("<I", rest, length)[0]:
+            return None
+        values = {}
+        at = 0
+        while at < length:
+            tag, size = struct.unpack_from("<BH", payload, at)
+            at += 3
+            values[tag] = payload[at : at + size]
+            at += size
+        return sequence, values

@@ -1,0 +1,55 @@
+"""The composition root: board and configuration in, one door out. Nothing else builds parts."""
+
+import asyncio
+import struct
+
+from board import make_board
+from doorward import config, state
+from doorward.access.control import Access
+from doorward.app import App
+from doorward.hal import roles
+from doorward.journal.ring import Journal
+from doorward.portal.portal import Portal
+from doorward.quiet import Gate
+from doorward.reader.credentials import Credentials
+from doorward.service.console import Console
+from doorward.trust.keyring import open_ring
+from doorward.trust.primitives import no_pause
+from doorward.uplink.delivery import Uplink
+from doorward.walltime import WallTime
+
+
+async def build(board: roles.Board) -> App:
+    """Return the door that this board is, from what it was provisioned with."""
+    ticks = board.ticks
+    given = state.Snapshots(board.provision, roles.PROVISION_SLOT_BYTES)
+    kept = state.Snapshots(board.state, roles.STATE_SLOT_BYTES)
+    settings = config.parse(given.get(state.CONFIG) or b"")
+    portal = Portal(board, settings)
+    reader = Credentials(board, settings)
+
+    gate = Gate(ticks, quiet_ms=settings.quiet_ms)
+    time = WallTime(ticks, *board.wall_clock(), kept.get_u32(state.TIME_FLOOR))
+    boot = kept.get_u32(state.BOOT_COUNT) + 1
+    await kept.commit({state.BOOT_COUNT: struct.pack("<I", boot)}, gate)
+
+    ring = await open_ring(given.get(state.KEY_RING) or b"", no_pause)
+    site_key = given.get(state.SITE_KEY)
+    access = Access(board.lists, kept, ring, site_key, settings.site, time, gate)
+    journal_key = given.get(state.JOURNAL_KEY)
+    journal = Journal(board.journal, kept, journal_key, time, ticks, gate, boot)
+
+    door = App(board, settings, time, gate, reader, access, portal, journal, boot)
+    psk = given.get(state.UPLINK_KEY)
+    door.uplink = Uplink(board, settings, journal, psk, door.hello)
+    door.console = Console(board.console, door.hello, door.status, door.receiver, journal)
+    return door
+
+
+async def main() -> None:
+    door = await build(make_board())
+    await door.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

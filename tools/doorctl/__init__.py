@@ -1,0 +1,1 @@
+"""doorctl: the host command line. It imports the firmware's own formats and defines none itself."""

@@ -1,0 +1,141 @@
+"""The cable: doorctl's end of a door's console. The protocol is in docs/console.md."""
+
+import json
+import struct
+import time
+from binascii import crc32, unhexlify
+from collections.abc import Callable
+
+import serial
+from doorward.journal import record as records
+
+from doorctl.errors import DoorctlError
+
+_ANSWER_TIMEOUT_S = 5.0
+# Erasing flash waits for a moment without badges, 20 s at most, before each of several sectors.
+_PUSH_TIMEOUT_S = 90.0
+_LOG_RECORDS = 32
+
+
+class DoorRefused(DoorctlError):
+    """The door answered ERROR.
+
+    Attributes:
+        code, name: of the error, as documented.
+    """
+
+    def __init__(self, code: int, name: str, text: str) -> None:
+        super().__init__(f"the door refused it: {name} ({code}): {text}")
+        self.code = code
+        self.name = name
+
+
+class Door:
+    """A door at the end of a cable; use as a context manager."""
+
+    def __init__(self, port: str) -> None:
+        """Open the serial port or pseudo-terminal `port`. Raises DoorctlError."""
+        try:
+            self._port = serial.Serial(port, 115200, timeout=0.1, write_timeout=5, exclusive=True)
+        except (serial.SerialException, OSError) as error:
+            raise DoorctlError(f"{port}: {error}; is the door plugged in?") from None
+        self._name = port
+        self._pending = b""
+        # What an earlier session left half said is not an answer to us.
+        self._port.reset_input_buffer()
+        self._write(b"\n")
+
+    def __enter__(self) -> "Door":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._port.close()
+
+    def hello(self) -> dict:
+        """Ask who this is."""
+        return self._ask_json("hello")
+
+    def status(self) -> dict:
+        """Ask how it is."""
+        return self._ask_json("status")
+
+    def log(self, first: int = 1) -> list[records.Record]:
+        """Fetch all records from sequence `first` on."""
+        found: list[records.Record] = []
+        while True:
+            self._write(f"log {first} {_LOG_RECORDS}\n".encode())
+            lines, _ = self._answer(_ANSWER_TIMEOUT_S)
+            for line in lines:
+                record = records.unpack(unhexlify(line))
+                if record is None:
+                    raise DoorctlError(f"{self._name}: a record came damaged; try again")
+                found.append(record)
+            if not lines:
+                return found
+            first = found[-1].sequence + 1
+
+    def push(self, data: bytes, progress: Callable[[int, int], None] | None = None) -> dict:
+        """Send a signed object; return what the door says it now has in force.
+
+        progress: called with (bytes taken, bytes in all). Raises DoorRefused.
+        """
+        self._write(b"push %d\n" % len(data))
+        _, text = self._answer(_ANSWER_TIMEOUT_S)
+        frame_bytes = int(text)
+        for at in range(0, len(data), frame_bytes):
+            piece = data[at : at + frame_bytes]
+            self._write(struct.pack("<HI", len(piece), crc32(piece)) + piece)
+            self._expect_progress()
+            if progress is not None:
+                progress(min(at + frame_bytes, len(data)), len(data))
+        _, text = self._answer(_PUSH_TIMEOUT_S)
+        return json.loads(text)
+
+    def _ask_json(self, command: str) -> dict:
+        self._write(command.encode() + b"\n")
+        _, text = self._answer(_ANSWER_TIMEOUT_S)
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise DoorctlError(f"{self._name}: not a Doorward door: {text[:40]!r}") from None
+
+    def _expect_progress(self) -> None:
+        line = self._line(_PUSH_TIMEOUT_S)
+        if not line.startswith("PROGRESS "):
+            self._raise_error(line)
+
+    def _answer(self, timeout_s: float) -> tuple[list[str], str]:
+        """Return (texts of the # lines, text behind OK)."""
+        lines = []
+        while True:
+            line = self._line(timeout_s)
+            if line.startswith("# "):
+                lines.append(line[2:])
+            elif line == "OK" or line.startswith("OK "):
+                return lines, line[3:]
+            else:
+                self._raise_error(line)
+
+    def _raise_error(self, line: str) -> None:
+        parts = line.split(maxsplit=3)
+        if len(parts) == 4 and parts[0] == "ERROR" and parts[1].isdigit():
+            raise DoorRefused(int(parts[1]), parts[2], parts[3].strip('"'))
+        raise DoorctlError(f"{self._name}: not an answer of a door: {line[:60]!r}")
+
+    def _line(self, timeout_s: float) -> str:
+        deadline = time.monotonic() + timeout_s
+        while b"\n" not in self._pending:
+            if time.monotonic() > deadline:
+                raise DoorctlError(f"{self._name}: no answer; is it a door, and is it running?")
+            try:
+                self._pending += self._port.read(max(1, self._port.in_waiting))
+            except (serial.SerialException, OSError) as error:
+                raise DoorctlError(f"{self._name}: {error}") from None
+        line, self._pending = self._pending.split(b"\n", 1)
+        return line.decode("ascii", "replace").rstrip("\r")
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._port.write(data)
+        except (serial.SerialException, OSError) as error:
+            raise DoorctlError(f"{self._name}: {error}") from None

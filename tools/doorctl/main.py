@@ -1,0 +1,47 @@
+"""The command group: every command is a cli_*.py of its own, imported when it is called."""
+
+import importlib
+
+import click
+from doorward import __version__
+
+# command -> (module, one line for the help)
+_COMMANDS = {
+    "keys": ("cli_keys", "Make and show signing keys."),
+    "keyring": ("cli_keyring", "Build and show a site's key ring."),
+    "roster": ("cli_roster", "Check a roster before a list is made from it."),
+    "list": ("cli_list", "Build, verify and show signed allowlists."),
+    "push": ("cli_door", "Send a signed object to a door."),
+    "status": ("cli_door", "Show how a door is."),
+    "log": ("cli_door", "Show a door's journal."),
+    "collect": ("cli_collect", "Take the doors' records from the broker into a database."),
+    "config": ("cli_config", "Check a door's configuration, or print its documentation."),
+    "sim": ("cli_sim", "Run a simulated door and play with it."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module only when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"doorctl.{_COMMANDS[name][0]}")
+        return getattr(module, name if name != "list" else "list_")
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="doorctl")
+def main() -> None:
+    """Run Doorward door controllers: keys, rosters, signed lists, doors, records."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Owns the bench: a chip, a field, pins and switches around one door, and how to play with them.
+
+It sees the door from outside only, as a person at it does: badges go into the field, the strike
+clicks, lights shine. Commands come as lines over TCP on the loopback, answers are JSON lines.
+"""
+
+import asyncio
+import json
+import time
+
+from sim.cards import Card
+from sim.field import RfField
+from sim.mfrc522 import Mfrc522
+from sim.network import SwitchedNetwork
+from sim.spi import Pin, SpiBus, chip_select_pin, reset_pin
+
+_MAX_LINE_BYTES = 256
+_LOOK_MS = 2
+# How long a tap waits for the door: far above the promise, so that a late door shows as late.
+_PATIENCE_MS = 1000
+
+
+def now_ns() -> int:
+    return time.ticks_us() * 1000
+
+
+class StrikePin(Pin):
+    """The strike output; remembers when it was last told to release the door."""
+
+    def __init__(self, active: int) -> None:
+        super().__init__(1 - active)
+        self._active = active
+        self.released_us = None
+        self.releases = 0
+
+    def value(self, level: int | None = None) -> int | None:
+        if level == self._active:
+            self.released_us = time.ticks_us()
+            self.releases += 1
+        return super().value(level)
+
+    @property
+    def is_released(self) -> bool:
+        return self._level == self._active
+
+
+class Bench:
+    """One door's surroundings. The attributes named like roles go into the board."""
+
+    def __init__(self, network, strike_active: int = 1) -> None:
+        self.field = RfField()
+        self.chip = Mfrc522(self.field, now_ns)
+        self.spi = SpiBus(self.chip)
+        self.reader_cs = chip_select_pin(self.chip)
+        self.reader_reset = reset_pin(self.chip)
+        self.strike = StrikePin(strike_active)
+        self.leds = (Pin(0), Pin(0), Pin(0))
+        self.buzzer = Pin(0)
+        self.lockdown_switch = Pin(1)
+        self.network = SwitchedNetwork(network)
+
+    async def serve(self, port: int) -> None:
+        """Take commands on 127.0.0.1:port for ever."""
+        server = await asyncio.start_server(self._client, "127.0.0.1", port)
+        while True:
+            await asyncio.sleep(3600)
+        server.close()
+
+    async def _client(self, reader, writer) -> None:
+        try:
+            while True:
+                line = await reader.readline()
+                if not line or len(line) > _MAX_LINE_BYTES:
+                    break
+                try:
+                    answer = await self.command(line.decode().split())
+                except (ValueError, IndexError, KeyError, UnicodeError) as error:
+                    answer = {"error": str(error) or "bad command"}
+                writer.write((json.dumps(answer) + "\n").encode())
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    async def command(self, words: list) -> dict:
+        """Carry out one command; return what there is to say. Raises ValueError and the like."""
+        name = words[0]
+        if name == "tap":
+            stay_ms = int(words[2]) if len(words) > 2 else 300
+            return await self.tap(bytes.fromhex(words[1]), stay_ms)
+        if name == "network":
+            self.network.switch(_is_on(words[1]))
+        elif name == "lockdown":
+            self.lockdown_switch(0 if _is_on(words[1]) else 1)
+        elif name == "reader":
+            self.chip.unplugged = {"plug": None, "unplug": 0x00, "short": 0xFF}[words[1]]
+            if words[1] == "plug":
+                self.chip.brown_out()
+        elif name == "noise":
+            self.field.noise = float(words[1])
+        elif name != "look":
+            raise ValueError("tap, network, lockdown, reader, noise or look")
+        return self._look()
+
+    async def tap(self, uid: bytes, stay_ms: int) -> dict:
+        """Hold a badge to the reader for `stay_ms`; return whether and when the strike released.
+
+        tap_to_relay_ms is from the badge entering the field, its power-up included, to the pin.
+        """
+        card = Card(uid)
+        lights = set()
+        start_us = time.ticks_us()
+        releases = self.strike.releases
+        self.field.enter(card, start_us * 1000)
+        has_left = False
+        try:
+            while True:
+                elapsed_ms = time.ticks_diff(time.ticks_us(), start_us) // 1000
+                is_open = self.strike.releases != releases
+                lights.add(self._light())
+                if not has_left and elapsed_ms >= stay_ms:
+                    self.field.leave(card, now_ns())
+                    has_left = True
+                if has_left and (is_open or lights & _DENIED or elapsed_ms >= _PATIENCE_MS):
+                    break
+                await asyncio.sleep_ms(_LOOK_MS)
+        finally:
+            self.field.leave(card, now_ns())
+        answer = self._look()
+        answer["opened"] = is_open
+        answer["lights"] = sorted(lights - {""})
+        answer["tap_to_relay_ms"] = (
+            time.ticks_diff(self.strike.released_us, start_us) / 1000 if is_open else None
+        )
+        return answer
+
+    def _look(self) -> dict:
+        return {
+            "strike": "released" if self.strike.is_released else "locked",
+            "light": self._light(),
+            "network": "on" if self.network.is_up else "off",
+            "lockdown": "off" if self.lockdown_switch() else "on",
+        }
+
+    def _light(self) -> str:
+        return "".join(name for name, led in zip("rgb", self.leds) if led())
+
+
+# Red alone or with another colour is what a denial looks like.
+_DENIED = {"r", "rg", "rb"}
+
+
+def _is_on(word: str) -> bool:
+    return {"on": True, "off": False}[word]
