@@ -268,6 +268,7 @@ class App:
                 reader.start()
             if reader.is_up != was_up:
                 was_up = reader.is_up
+                sys.stderr.write("doorward: reader %s\n" % (reader.fault or "up"))
                 self.note(Event(READER_UP if was_up else READER_DOWN, self._ticks.ticks_ms()))
                 self._show_standing()
             # A reader that is down has looked too: nobody can be tapping.

@@ -64,7 +64,9 @@ class _FileRegion(FlashRegion):
 class Network:
     """The host's own network, always there. Streams have the shape of asyncio's."""
 
-    is_up = True
+    def __init__(self) -> None:
+        self.is_up = True
+        self._context = None
 
     async def join(self) -> bool:
         """Join the network. The host has joined its own."""
@@ -77,22 +79,25 @@ class Network:
         """
         import asyncio
 
-        context = None if psk is None else psk_context(*psk)
-        return await asyncio.open_connection(host, port, ssl=context)
+        if psk is None:
+            return await asyncio.open_connection(host, port)
+        if self._context is None:
+            self._context = psk_context(*psk)  # a key can be set once, so one context serves all
+        return await asyncio.open_connection(host, port, ssl=self._context, server_hostname=host)
 
 
 def psk_context(identity: bytes, key: bytes):
     """Return an SSLContext for a TLS-PSK client (MicroPython 1.29 or later).
 
-    The suites are plain PSK: the ephemeral ones would bring the certificate handshake's stall back.
+    The suites are plain PSK: the ephemeral ones would bring the certificate handshake's stall
+    back. Verification stays on: a suite list that let a certificate in would then still want one.
     """
     import tls
 
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
-    context.verify_mode = tls.CERT_NONE  # there is no certificate: the shared key authenticates
+    context.set_ciphers(("TLS-PSK-WITH-AES-256-GCM-SHA384", "TLS-PSK-WITH-AES-128-GCM-SHA256"))
     context.psk_identity = identity
     context.psk_key = key
-    context.set_ciphers(["TLS-PSK-WITH-AES-256-GCM-SHA384", "TLS-PSK-WITH-AES-128-GCM-SHA256"])
     return context
 
 

@@ -170,9 +170,11 @@ class MFRC522:
         deadline = ticks.ticks_add(ticks.ticks_us(), _RESET_LIMIT_US)
         self._wait_us(100)
         # The oscillator needs 37.74 us (8.6.2) and more until it swings; the bit tells.
+        is_late = False
         while self._read(_COMMAND) & _POWER_DOWN:
-            if ticks.ticks_diff(ticks.ticks_us(), deadline) > 0:
+            if is_late:
                 raise ReaderDown("the chip does not come out of reset")
+            is_late = ticks.ticks_diff(ticks.ticks_us(), deadline) > 0
         self.version = self._read(_VERSION)
         if self.version in (0x00, 0xFF):
             self.version = 0
@@ -244,10 +246,12 @@ class MFRC522:
         self.rx_last_bits = 0
         self.coll_pos = 0
         while True:
+            # Looked at before the chip is: a stall between the two must not blame the chip.
+            is_late = ticks.ticks_diff(ticks.ticks_us(), deadline) > 0
             self._transfer(self._status, seen)
             if seen[1] & (_RX_IRQ | _TIMER_IRQ) or seen[2] & _BUFFER_OVFL:
                 break
-            if ticks.ticks_diff(ticks.ticks_us(), deadline) > 0:
+            if is_late:
                 raise ReaderDown("the chip reports neither an answer nor a timeout")
         errors = seen[2]
         level = seen[3] & 0x7F
