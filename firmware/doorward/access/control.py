@@ -108,7 +108,9 @@ class Access:
         """Hash every list in force against its header; drop and return the issuers that fail."""
         failed = []
         for allowlist in list(self.shelf.lists):
-            if not await allowlist.is_whole(_pause):
+            is_whole = await allowlist.is_whole(_pause)
+            # A list that was replaced meanwhile is nobody's concern.
+            if not is_whole and allowlist in self.shelf.lists:
                 self.shelf.drop(allowlist)
                 failed.append(allowlist.issuer)
         return failed

@@ -4,7 +4,7 @@ One object at a time. Nothing is in force before the last check has passed, and 
 breaks off at any byte leaves what was in force.
 """
 
-from ..hal.roles import PAGE_BYTES, SECTOR_BYTES
+from ..hal.roles import PAGE_BYTES, SECTOR_BYTES, FlashFault
 from ..trust import objects
 from ..values import (
     BAD_BODY_HASH,
@@ -49,11 +49,11 @@ class Intake:
         """Open for an object of `total_bytes`. Raises Refused."""
         if self.is_open:
             raise Refused(BUSY)
+        self._reset()
         if total_bytes > objects.MAX_HEAD_BYTES + objects.MAX_BODY_BYTES:
             raise Refused(TOO_LARGE)
         if total_bytes <= objects.HEADER_BYTES:
             raise Refused(TRUNCATED)
-        self._reset()
         self._total_bytes = total_bytes
         self.is_open = True
 
@@ -61,6 +61,9 @@ class Intake:
         """Take the next bytes of the object. Raises Refused, after which `begin` starts anew."""
         try:
             await self._feed(memoryview(piece))
+        except FlashFault:
+            self.abort()
+            raise Refused(FLASH_FAULT) from None
         except Refused:
             self.abort()
             raise
@@ -71,20 +74,22 @@ class Intake:
         The very list that is in force already is accepted again and changes nothing.
         """
         try:
-            if self._received != self._total_bytes or self.header is None:
+            if not self.is_open or self._received != self._total_bytes or self.header is None:
                 raise Refused(TRUNCATED)
             current = self._shelf.in_force(self.header.issuer_id)
             if not self._is_repeat:
                 await self._flush_page()
-                await self._check_body()
                 place = Place(
                     self.header.issuer_id, self.header.version, self._sector, self._total_bytes
                 )
+                await self._check_written(place)
                 await self._shelf.put_in_force(place, self.header.issued_s, self._gate)
                 current = self._shelf.in_force(self.header.issuer_id)
             if current is None:
                 raise Refused(FLASH_FAULT)
             return current
+        except FlashFault:
+            raise Refused(FLASH_FAULT) from None
         finally:
             self.abort()
 
@@ -100,7 +105,6 @@ class Intake:
         self._received = 0
         self._written = 0
         self._total_bytes = 0
-        self._body_at = 0
         self._sector = 0
         self._is_repeat = False
 
@@ -139,18 +143,14 @@ class Intake:
             raise Refused(UNKNOWN_ISSUER)
 
     async def _believe(self, header: objects.Header) -> None:
-        self._body_at = await objects.verify(
-            self._head, header, [self._issuer.key], 1, self._pause
-        )
+        body_at = await objects.verify(self._head, header, [self._issuer.key], 1, self._pause)
         # The version is looked at after the signature: only the issuer may say what is old.
-        if self._body_at + header.body_bytes != self._total_bytes:
+        if body_at + header.body_bytes > self._total_bytes:
             raise Refused(TRUNCATED)
+        if body_at + header.body_bytes < self._total_bytes:
+            raise Refused(MALFORMED)
         current = self._shelf.in_force(header.issuer_id)
-        self._is_repeat = (
-            current is not None
-            and current.header.version == header.version
-            and current.header.body_hash == header.body_hash
-        )
+        self._is_repeat = current is not None and current.header.pack() == header.pack()
         if not self._is_repeat:
             if header.version < self._shelf.floor(header.issuer_id) or (
                 current is not None and header.version <= current.header.version
@@ -188,10 +188,11 @@ class Intake:
         region.program(at, self._page)
         await self._pause()
 
-    async def _check_body(self) -> None:
-        """Hash the body from flash and check order, uniqueness and scope of every row."""
-        start = self._sector * SECTOR_BYTES + self._body_at
-        written = Allowlist(self._shelf.region, start, self.header, self._issuer.name)
+    async def _check_written(self, place: Place) -> None:
+        """Read all back from flash: header, hash of the body, order and scope of every row."""
+        written = self._shelf.open(place, self._issuer.name)
+        if written is None or written.header.pack() != self.header.pack():
+            raise Refused(FLASH_FAULT)
         rows = _RowCheck(self._issuer)
         # The hash goes first: rows of a body that is not the signed one prove nothing.
         if not await written.is_whole(self._pause, rows.look):

@@ -11,7 +11,7 @@ from ..hal.roles import SECTOR_BYTES, FlashRegion
 from ..trust import objects
 from ..trust.keyring import KeyRing
 from ..values import NO_SPACE, Refused
-from .allowlist import Allowlist
+from .allowlist import ENTRY_BYTES, Allowlist
 
 _PLACE = "<8sIHI"  # issuer id, version, first sector, object bytes
 _PLACE_BYTES = const(18)
@@ -86,6 +86,26 @@ class Shelf:
             raise Refused(NO_SPACE)
         return best[1]
 
+    def open(self, place: Place, issuer: str) -> Allowlist | None:
+        """Return the list whose header lies at `place`, or None where it is not the one meant."""
+        head = bytearray(min(place.length, objects.MAX_HEAD_BYTES))
+        self.region.read_into(place.sector * SECTOR_BYTES, head)
+        try:
+            header = objects.parse_header(head)
+            parsed = objects.parse_signatures(head, header.signature_count)
+        except Refused:
+            return None
+        is_meant = (
+            parsed is not None
+            and header.issuer_id == place.issuer_id
+            and header.version == place.version
+            and header.entry_count * ENTRY_BYTES == header.body_bytes
+            and parsed[1] + header.body_bytes == place.length
+        )
+        if not is_meant:
+            return None
+        return Allowlist(self.region, place.sector * SECTOR_BYTES + parsed[1], header, issuer)
+
     async def put_in_force(self, place: Place, issued_s: int, gate) -> None:
         """Switch to the object at `place`, raise its issuer's floor and the floor of time."""
         places = [old for old in self._places if old.issuer_id != place.issuer_id]
@@ -105,8 +125,13 @@ class Shelf:
         self._open_lists()
 
     def drop(self, allowlist: Allowlist) -> None:
-        """Stop believing a list whose bytes on flash are not the ones that were verified."""
+        """Stop believing a list whose bytes on flash are not the ones that were verified.
+
+        Its place is forgotten with the next commit; its floor is not.
+        """
         self.lists.remove(allowlist)
+        issuer_id = allowlist.header.issuer_id
+        self._places = [place for place in self._places if place.issuer_id != issuer_id]
         self.corrupt.append(allowlist.issuer)
 
     def _floors_with(self, issuer_id: bytes, version: int) -> bytes:
@@ -124,23 +149,12 @@ class Shelf:
     def _open_lists(self) -> None:
         lists = []
         for issuer in self.ring.issuers:
-            for place in self._places:
+            for place in list(self._places):
                 if place.issuer_id == issuer.key.key_id:
-                    allowlist = self._open(place, issuer.name)
+                    allowlist = self.open(place, issuer.name)
                     if allowlist is None:
+                        self._places.remove(place)
                         self.corrupt.append(issuer.name)
                     else:
                         lists.append(allowlist)
         self.lists = lists
-
-    def _open(self, place: Place, issuer: str) -> Allowlist | None:
-        head = bytearray(min(place.length, objects.MAX_HEAD_BYTES))
-        self.region.read_into(place.sector * SECTOR_BYTES, head)
-        try:
-            header = objects.parse_header(head)
-            parsed = objects.parse_signatures(head, header.signature_count)
-        except Refused:
-            return None
-        if parsed is None or header.version != place.version:
-            return None
-        return Allowlist(self.region, place.sector * SECTOR_BYTES + parsed[1], header, issuer)

@@ -11,6 +11,7 @@ from ..values import (
     GRANTED_ON_OLD_LIST,
     IN_LOCKDOWN,
     LIST_TOO_OLD,
+    NOT_AUTHENTICATED,
     NOT_YET_VALID,
     RANDOM_UID,
     UNKNOWN_BADGE,
@@ -32,6 +33,7 @@ _GRANTED_LOUD = ((_G | _LOUD, 150), (_B | _LOUD, 150), (_G, 700))
 _UNKNOWN    = ((_R | _LOUD, 400), (_R, 300))
 _NOT_NOW    = ((_R | _G, 250), (_B | _LOUD, 100), (_R | _G, 250))
 _LOCKED     = ((_R | _LOUD, 100), (0, 100), (_R | _LOUD, 100), (0, 100), (_R | _LOUD, 300))
+_NO_PROOF   = ((_R | _LOUD, 150), (_B, 150), (_R | _LOUD, 150), (_B, 150), (_R, 300))
 _FAULT      = ((_R | _B | _LOUD, 100), (0, 100), (_R | _B, 100), (0, 100), (_R | _B, 100))
 
 BY_REASON = {
@@ -44,6 +46,7 @@ BY_REASON = {
     LIST_TOO_OLD: _NOT_NOW,
     IN_LOCKDOWN: _LOCKED,
     DOOR_DISABLED: _LOCKED,
+    NOT_AUTHENTICATED: _NO_PROOF,
     DECISION_FAULT: _FAULT,
 }
 # fmt: on

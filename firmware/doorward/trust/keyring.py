@@ -7,7 +7,7 @@ import hashlib
 import struct
 
 from .. import const
-from ..values import BAD_BODY_HASH, MALFORMED, WRONG_TYPE, Refused
+from ..values import BAD_BODY_HASH, MALFORMED, TOO_LARGE, WRONG_TYPE, Refused
 from . import objects
 from .signatures import KeyRefused, PublicKey
 
@@ -129,6 +129,8 @@ async def open_ring(data: bytes, pause) -> KeyRing:
     That proves it whole and consistent; that these roots are the right ones is what provisioning
     pins.
     """
+    if len(data) > MAX_RING_BYTES:
+        raise Refused(TOO_LARGE)
     header = objects.parse_header(data)
     if header.type != objects.KEY_RING_TYPE:
         raise Refused(WRONG_TYPE)
