@@ -4,6 +4,7 @@ What it is wired to comes from the environment:
 DOORWARD_FLASH       file that is the flash
 DOORWARD_CONSOLE_FD  inherited non-blocking descriptor that is the cable
 DOORWARD_BENCH_PORT  TCP port on the loopback for the bench's commands
+DOORWARD_BENCH_FILE  file that keeps how things stand around the door
 """
 
 import os
@@ -24,7 +25,7 @@ class UnixBoard(Board):
 
     def __init__(self) -> None:
         self.name = "UNIX"
-        self.bench = Bench(unix.Network())
+        self.bench = Bench(unix.Network(), os.getenv("DOORWARD_BENCH_FILE"))
         self.strike = self.bench.strike
         self.leds = self.bench.leds
         self.buzzer = self.bench.buzzer

@@ -61,18 +61,23 @@ class Door:
 
     def log(self, first: int = 1) -> list[records.Record]:
         """Fetch all records from sequence `first` on."""
-        found: list[records.Record] = []
+        return [record for record, _ in self.raw_log(first)]
+
+    def raw_log(self, first: int = 1) -> list[tuple[records.Record, bytes]]:
+        """Fetch all records from sequence `first` on, each with its bytes."""
+        found: list[tuple[records.Record, bytes]] = []
         while True:
             self._write(f"log {first} {_LOG_RECORDS}\n".encode())
             lines, _ = self._answer(_ANSWER_TIMEOUT_S)
             for line in lines:
-                record = records.unpack(unhexlify(line))
+                raw = unhexlify(line)
+                record = records.unpack(raw)
                 if record is None:
                     raise DoorctlError(f"{self._name}: a record came damaged; try again")
-                found.append(record)
+                found.append((record, raw))
             if not lines:
                 return found
-            first = found[-1].sequence + 1
+            first = found[-1][0].sequence + 1
 
     def push(self, data: bytes, progress: Callable[[int, int], None] | None = None) -> dict:
         """Send a signed object; return what the door says it now has in force.

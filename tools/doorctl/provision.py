@@ -20,7 +20,12 @@ class _NoGate:
 
 
 def provision_file(
-    flash: Path, settings: dict, ring: bytes, site_key: bytes, journal_key: bytes, uplink_key: bytes
+    flash: Path,
+    settings: dict,
+    ring: bytes,
+    site_key: bytes,
+    journal_key: bytes,
+    uplink_key: bytes,
 ) -> None:
     """Write a new simulated door's flash file. The keys are KEY_BYTES each.
 

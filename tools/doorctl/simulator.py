@@ -58,7 +58,8 @@ class SimulatedDoor:
     """One door in `folder`, whose flash.bin must have been provisioned.
 
     Files in the folder: flash.bin, door.log (what the firmware writes to stderr), door.json (where
-    the cable and the bench are, for the commands of another terminal), tty (the cable).
+    the cable and the bench are, for the commands of another terminal), tty (the cable), bench.json
+    (how things stand around the door).
 
     Attributes:
         resets: times the board restarted itself.
@@ -115,6 +116,15 @@ class SimulatedDoor:
         (self.folder / "tty").unlink(missing_ok=True)
         (self.folder / "door.json").unlink(missing_ok=True)
 
+    @property
+    def is_running(self) -> bool:
+        """Has it power, and a process that runs or is about to be started anew?"""
+        return (
+            self._is_powered
+            and self._process is not None
+            and self._process.poll() in (None, RESET_EXIT)
+        )
+
     def bench(self, command: str) -> dict:
         """Give the bench a command; return its answer. Raises DoorctlError."""
         return bench_command(self.bench_port, command)
@@ -125,6 +135,7 @@ class SimulatedDoor:
             "DOORWARD_FLASH": str(self.folder / "flash.bin"),
             "DOORWARD_CONSOLE_FD": str(self._master),
             "DOORWARD_BENCH_PORT": str(self.bench_port),
+            "DOORWARD_BENCH_FILE": str(self.folder / "bench.json"),
         }
         main = str(ROOT / "firmware" / "main.py")
         with open(self.folder / "door.log", "ab") as log:

@@ -47,7 +47,9 @@ class StrikePin(Pin):
 class Bench:
     """One door's surroundings. The attributes named like roles go into the board."""
 
-    def __init__(self, network, strike_active: int = 1) -> None:
+    def __init__(self, network, memory: str, strike_active: int = 1) -> None:
+        """network: the host's. memory: file that keeps how things stand around the door, because a
+        board that restarts finds its surroundings as they were."""
         self.field = RfField()
         self.chip = Mfrc522(self.field, now_ns)
         self.spi = SpiBus(self.chip)
@@ -58,6 +60,15 @@ class Bench:
         self.buzzer = Pin(0)
         self.lockdown_switch = Pin(1)
         self.network = SwitchedNetwork(network)
+        self._memory = memory
+        self._standing = {}
+        try:
+            with open(memory) as file:
+                self._standing = json.load(file)
+        except (OSError, ValueError):
+            pass
+        for name in self._standing:
+            self._set(name, self._standing[name])
 
     async def serve(self, port: int) -> None:
         """Take commands on 127.0.0.1:port for ever."""
@@ -89,19 +100,26 @@ class Bench:
         if name == "tap":
             stay_ms = int(words[2]) if len(words) > 2 else 300
             return await self.tap(bytes.fromhex(words[1]), stay_ms)
-        if name == "network":
-            self.network.switch(_is_on(words[1]))
-        elif name == "lockdown":
-            self.lockdown_switch(0 if _is_on(words[1]) else 1)
-        elif name == "reader":
-            self.chip.unplugged = {"plug": None, "unplug": 0x00, "short": 0xFF}[words[1]]
-            if words[1] == "plug":
-                self.chip.brown_out()
-        elif name == "noise":
-            self.field.noise = float(words[1])
+        if name in ("network", "lockdown", "reader", "noise"):
+            self._set(name, words[1])
+            self._standing[name] = words[1]
+            with open(self._memory, "w") as file:
+                json.dump(self._standing, file)
         elif name != "look":
             raise ValueError("tap, network, lockdown, reader, noise or look")
         return self._look()
+
+    def _set(self, name: str, value: str) -> None:
+        if name == "network":
+            self.network.switch(_is_on(value))
+        elif name == "lockdown":
+            self.lockdown_switch(0 if _is_on(value) else 1)
+        elif name == "reader":
+            self.chip.unplugged = {"plug": None, "unplug": 0x00, "short": 0xFF}[value]
+            if value == "plug":
+                self.chip.brown_out()
+        elif name == "noise":
+            self.field.noise = float(value)
 
     async def tap(self, uid: bytes, stay_ms: int) -> dict:
         """Hold a badge to the reader for `stay_ms`; return whether and when the strike released.

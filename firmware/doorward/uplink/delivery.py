@@ -16,6 +16,7 @@ _RECORD_BYTES = const(64)
 _ACKNOWLEDGEMENT = "<I16s"
 _ACKNOWLEDGEMENT_BYTES = const(20)
 _LOOK_MS = const(100)
+_LINK_MS = const(500)
 _MAX_PACKET_BYTES = const(4096)
 
 
@@ -56,6 +57,11 @@ class Uplink:
             self.fault = "no broker configured"
             return
         while True:
+            if not await self._network.join():
+                # Nothing was tried, so there is nothing to back off from.
+                self.fault = "no network"
+                await asyncio.sleep_ms(_LINK_MS)
+                continue
             client = MqttClient(
                 self._open_stream,
                 self._config.site + "/" + self._config.door,
@@ -100,8 +106,7 @@ class Uplink:
         journal = self._journal
         last_sent = 0
         while True:
-            if reading.done():
-                await reading  # raises what ended the connection
+            await self._check_connection(reading)
             batch = await journal.read(journal.acknowledged + 1, BATCH_RECORDS)
             if not batch:
                 await asyncio.sleep_ms(_LOOK_MS)
@@ -118,15 +123,24 @@ class Uplink:
         """Wait until the collector has `sequence`, the connection ends, or the patience does."""
         ticks = self._ticks
         deadline = ticks.ticks_add(ticks.ticks_ms(), self._config.ack_timeout_ms)
-        while self._journal.acknowledged < sequence and not reading.done():
+        while self._journal.acknowledged < sequence:
+            await self._check_connection(reading)
             left_ms = ticks.ticks_diff(deadline, ticks.ticks_ms())
             if left_ms <= 0:
                 return
             try:
-                await asyncio.wait_for_ms(self._acknowledged.wait(), min(left_ms, _LOOK_MS * 5))
+                await asyncio.wait_for_ms(self._acknowledged.wait(), min(left_ms, _LOOK_MS))
             except asyncio.TimeoutError:
                 pass
             self._acknowledged.clear()
+
+    async def _check_connection(self, reading) -> None:
+        """Raise what ended the connection, if something has."""
+        if reading.done():
+            await reading
+        if not self._network.is_up:
+            # A lost link is known at once; the broker's silence only after the keepalive.
+            raise OSError("the network is down")
 
     def _on_message(self, topic: str, payload, retain: bool) -> None:
         """Take an acknowledgement. Anything else is counted and dropped."""
