@@ -1,5 +1,8 @@
 """The composition root: board and configuration in, one door out. Nothing else builds parts."""
 
+# What was not provisioned is None, and the room that cannot do without refuses it.
+# pyright: reportArgumentType=false
+
 import asyncio
 import struct
 

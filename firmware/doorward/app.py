@@ -26,6 +26,10 @@ from .values import (
     Refused,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _SUPERVISE_MS = const(250)
 _INPUT_MS = const(10)
 _REVIVE_MS = const(1000)
@@ -121,8 +125,8 @@ class App:
         self._revived = 0
         self._taps = Taps()
         self.receiver = Receiver(access.intake, time, self.note, board.ticks.ticks_ms)
-        self.uplink = None
-        self.console = None
+        self.uplink: Any = None
+        self.console: Any = None
 
     def note(self, event: Event) -> None:
         """Hand an event to the journal, stamped with the posture it happened in."""
@@ -136,7 +140,7 @@ class App:
             decision = self._access.decide(badge)
         except Exception as error:
             # A failure to decide is a denial, and the next tap must work.
-            sys.print_exception(error, sys.stderr)
+            sys.print_exception(error, sys.stderr)  # pyright: ignore[reportArgumentType]
             decision = Decision(DECISION_FAULT, b"", None)
         decided_us = ticks.ticks_us()
         if decision.is_grant:
@@ -321,14 +325,15 @@ class App:
             await asyncio.sleep_ms(_SUPERVISE_MS)
 
     async def _restart(self, name: str, error) -> None:
-        """Outputs safe first, then the last records, then the board's reset."""
-        self._portal.make_safe()
-        sys.stderr.write("doorward: task %s died: %r; restarting\n" % (name, error))
+        """Outputs safe first, then the last records, then the board's reset, come what may."""
         try:
+            self._portal.make_safe()
+            sys.stderr.write("doorward: task %s died: %r; restarting\n" % (name, error))
             await asyncio.wait_for_ms(self._journal.flush(), _LAST_WORDS_MS)
         except Exception as lost:
             sys.stderr.write("doorward: last records lost: %r\n" % (lost,))
-        self._board.reset()
+        finally:
+            self._board.reset()
 
 
 async def _outcome(task) -> Exception | None:
@@ -338,6 +343,6 @@ async def _outcome(task) -> Exception | None:
     except asyncio.CancelledError:
         return RuntimeError("cancelled")
     except Exception as error:
-        sys.print_exception(error, sys.stderr)
+        sys.print_exception(error, sys.stderr)  # pyright: ignore[reportArgumentType]
         return error
     return None

@@ -9,6 +9,10 @@ import json
 from . import const
 from .values import DoorwardError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 MAX_CONFIG_BYTES = const(2048)
 
 
@@ -34,7 +38,7 @@ class Setting:
         # bool is an int in Python; a true where a number belongs is still a mistake.
         if not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool):
             raise ConfigError(f"{self.name}: {value!r} is not {self.allowed()}")
-        size = len(value) if self.kind is str else value
+        size = len(value) if isinstance(value, str) else value
         if self.kind is not bool and not self.low <= size <= self.high:
             shown = "(secret)" if self.is_secret else repr(value)
             raise ConfigError(f"{self.name}: {shown} is not {self.allowed()}")
@@ -77,6 +81,10 @@ class Config:
     def __init__(self, values: dict) -> None:
         for setting in SETTINGS:
             setattr(self, setting.name, values.get(setting.name, setting.default))
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> "Any": ...
 
 
 def parse(text: bytes) -> Config:

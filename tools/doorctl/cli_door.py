@@ -102,8 +102,10 @@ def status(port: str | None, is_json: bool) -> None:
         ),
         (
             "journal",
-            f"{journal['next'] - journal['oldest']} of {journal['capacity']} records, "
-            f"{journal['pending']} not yet delivered",
+            (
+                f"{journal['next'] - journal['oldest']} of {journal['capacity']} records, "
+                f"{journal['pending']} not yet delivered"
+            ),
         ),
         (
             "uplink",
@@ -111,8 +113,10 @@ def status(port: str | None, is_json: bool) -> None:
         ),
         (
             "taps",
-            f"{taps['count']} since start, {taps['grants']} granted, "
-            f"slowest {taps['longest_us'] / 1000:.1f} ms",
+            (
+                f"{taps['count']} since start, {taps['grants']} granted, "
+                f"slowest {taps['longest_us'] / 1000:.1f} ms"
+            ),
         ),
         (
             "stalls",

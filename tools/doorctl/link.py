@@ -1,6 +1,7 @@
 """The cable: doorctl's end of a door's console. The protocol is in docs/console.md."""
 
 import json
+import secrets
 import struct
 import time
 from binascii import crc32, unhexlify
@@ -15,6 +16,7 @@ _ANSWER_TIMEOUT_S = 5.0
 # Erasing flash waits for a moment without badges, 20 s at most, before each of several sectors.
 _PUSH_TIMEOUT_S = 90.0
 _LOG_RECORDS = 32
+_MAX_LINE_BYTES = 16_384
 
 
 class DoorRefused(DoorctlError):
@@ -41,9 +43,7 @@ class Door:
             raise DoorctlError(f"{port}: {error}; is the door plugged in?") from None
         self._name = port
         self._pending = b""
-        # What an earlier session left half said is not an answer to us.
-        self._port.reset_input_buffer()
-        self._write(b"\n")
+        self._synchronise()
 
     def __enter__(self) -> "Door":
         return self
@@ -96,6 +96,17 @@ class Door:
         _, text = self._answer(_PUSH_TIMEOUT_S)
         return json.loads(text)
 
+    def _synchronise(self) -> None:
+        """Drop what was left for an earlier session: lines up to the echo of a number of our own."""
+        number = secrets.randbelow(1_000_000_000)
+        self._port.reset_input_buffer()
+        # The first line end closes whatever somebody left half typed.
+        self._write(b"\nsync %d\n" % number)
+        deadline = time.monotonic() + _ANSWER_TIMEOUT_S
+        while self._line(_ANSWER_TIMEOUT_S) != f"OK sync {number}":
+            if time.monotonic() > deadline:
+                raise DoorctlError(f"{self._name}: talks, but not as a Doorward door does")
+
     def _ask_json(self, command: str) -> dict:
         self._write(command.encode() + b"\n")
         _, text = self._answer(_ANSWER_TIMEOUT_S)
@@ -128,10 +139,13 @@ class Door:
         raise DoorctlError(f"{self._name}: not an answer of a door: {line[:60]!r}")
 
     def _line(self, timeout_s: float) -> str:
+        """Return the next line. Raises DoorctlError after `timeout_s` without one."""
         deadline = time.monotonic() + timeout_s
         while b"\n" not in self._pending:
             if time.monotonic() > deadline:
                 raise DoorctlError(f"{self._name}: no answer; is it a door, and is it running?")
+            if len(self._pending) > _MAX_LINE_BYTES:
+                raise DoorctlError(f"{self._name}: talks, but not as a Doorward door does")
             try:
                 self._pending += self._port.read(max(1, self._port.in_waiting))
             except (serial.SerialException, OSError) as error:

@@ -95,7 +95,7 @@ class World:
         path.write_bytes(data)
         return path
 
-    def provision(self, **settings: object) -> None:
+    def provision(self, *, uplink_key: bytes | None = None, **settings: object) -> None:
         """Give the door its settings (added to the world's own) and its keys."""
         journal_key = os.urandom(KEY_BYTES)
         (self.folder / "journal.key").write_text(journal_key.hex() + "\n")
@@ -112,7 +112,7 @@ class World:
             (self.folder / "ring.dwk").read_bytes(),
             keys.load_site_key(self.folder / "keys" / "site.key"),
             journal_key,
-            os.urandom(KEY_BYTES),
+            uplink_key or os.urandom(KEY_BYTES),
         )
         (self.folder / "world.json").write_text(json.dumps({"broker_port": self.broker_port}))
 

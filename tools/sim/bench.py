@@ -18,6 +18,8 @@ _MAX_LINE_BYTES = 256
 _LOOK_MS = 2
 # How long a tap waits for the door: far above the promise, so that a late door shows as late.
 _PATIENCE_MS = 1000
+# Before that a light may still be the one for the tap before.
+_SIGN_MS = 100
 
 
 def now_ns() -> int:
@@ -103,11 +105,17 @@ class Bench:
         if name in ("network", "lockdown", "reader", "noise"):
             self._set(name, words[1])
             self._standing[name] = words[1]
-            with open(self._memory, "w") as file:
-                json.dump(self._standing, file)
+            self._remember()
+        elif name == "break" and words[1] == "spi":
+            # Not a silent chip but a bus that raises: what no reader code expects.
+            self.chip.transfer = _broken
         elif name != "look":
-            raise ValueError("tap, network, lockdown, reader, noise or look")
+            raise ValueError("tap, network, lockdown, reader, noise, break or look")
         return self._look()
+
+    def _remember(self) -> None:
+        with open(self._memory, "w") as file:
+            json.dump(self._standing, file)
 
     def _set(self, name: str, value: str) -> None:
         if name == "network":
@@ -136,11 +144,13 @@ class Bench:
             while True:
                 elapsed_ms = time.ticks_diff(time.ticks_us(), start_us) // 1000
                 is_open = self.strike.releases != releases
-                lights.add(self._light())
+                if elapsed_ms >= _SIGN_MS:
+                    lights.add(self._light())
                 if not has_left and elapsed_ms >= stay_ms:
                     self.field.leave(card, now_ns())
                     has_left = True
-                if has_left and (is_open or lights & _DENIED or elapsed_ms >= _PATIENCE_MS):
+                has_sign = elapsed_ms > _SIGN_MS and (is_open or lights & _DENIED)
+                if has_left and (has_sign or elapsed_ms >= _PATIENCE_MS):
                     break
                 await asyncio.sleep_ms(_LOOK_MS)
         finally:
@@ -167,6 +177,10 @@ class Bench:
 
 # Red alone or with another colour is what a denial looks like.
 _DENIED = {"r", "rg", "rb"}
+
+
+def _broken(_: int) -> int:
+    raise OSError("the bench broke the SPI bus")
 
 
 def _is_on(word: str) -> bool:

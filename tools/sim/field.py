@@ -38,7 +38,7 @@ class _Presence:
         self.enter_ns = enter_ns
         self.settled_ns = enter_ns + settle_ns
         self.leave_ns = NEVER_NS
-        self.powered_ns = None  # since when the card has had power, once it was told
+        self.powered_ns: int | None = None  # since when the card has had power, once it was told
         self.busy_until_ns = 0  # a card that is still answering hears nothing
 
 
@@ -143,7 +143,7 @@ class RfField:
     def _hears(self, stay: _Presence, start_ns: int, end_ns: int) -> bool:
         if stay.enter_ns > start_ns or stay.leave_ns < end_ns:
             return False
-        powered_ns = max(stay.enter_ns, self._on_since_ns)
+        powered_ns = max(stay.enter_ns, self._on_since_ns or 0)
         if stay.powered_ns != powered_ns:
             stay.powered_ns = powered_ns
             stay.busy_until_ns = 0

@@ -680,9 +680,9 @@ class Mfrc522:
             self._radio = _TX_BYTE
             self._radio_ns = self._tx_start_ns + fc_ns(ETU_FC)
         else:
-            self._end_tx(frame, 8 * len(frame))
+            self._end_tx(bytearray(frame), 8 * len(frame))
 
-    def _end_tx(self, frame: bytes | bytearray, bit_count: int) -> None:
+    def _end_tx(self, frame: bytearray, bit_count: int) -> None:
         self._tx = frame
         self._tx_bit_count = bit_count
         self._radio = _TX_END
@@ -909,7 +909,7 @@ class Mfrc522:
 
     def _continue_authent(self) -> None:
         regs = self._regs
-        if len(self._auth_rx) != 4 or regs[ERROR] & (ERR_PARITY | ERR_COLL):
+        if len(self._auth_rx or b"") != 4 or regs[ERROR] & (ERR_PARITY | ERR_COLL):
             # The card did not keep to the protocol: only the timer or the host ends this.
             self._raise_error(ERR_PROTOCOL)
             self._modem = _MODEM_RX_LISTEN

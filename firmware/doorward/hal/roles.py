@@ -17,6 +17,10 @@ What has behaviour that every port shares stands here as a class.
 from .. import const
 from ..values import DoorwardError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 SECTOR_BYTES = const(4096)
 PAGE_BYTES = const(256)
 # Snapshots (state.py) of the two small stores.
@@ -106,19 +110,22 @@ class Board:
     """
 
     name = ""
-    strike = None  # output pin, level set by the board's strike_active
+    strike: "Any" = None  # output pin, level set by the board's strike_active
     strike_active = 1
-    leds = ()  # output pins: red, green, blue
-    buzzer = None
-    lockdown_switch = None  # input pin, active low
-    spi = None
-    reader_cs = None
-    reader_reset = None
-    ticks = None
-    provision = state = lists = journal = None  # FlashRegion
-    network = None  # role: is_up, join(), open(host, port, psk); see hal.unix.Network
-    console = None  # stream
-    watchdog = None
+    leds: tuple = ()  # output pins: red, green, blue
+    buzzer: "Any" = None
+    lockdown_switch: "Any" = None  # input pin, active low
+    spi: "Any" = None
+    reader_cs: "Any" = None
+    reader_reset: "Any" = None
+    ticks: "Any" = None
+    provision: "Any" = None  # FlashRegion
+    state: "Any" = None  # FlashRegion
+    lists: "Any" = None  # FlashRegion
+    journal: "Any" = None  # FlashRegion
+    network: "Any" = None  # role: is_up, join(), open(host, port, psk); see hal.unix.Network
+    console: "Any" = None  # stream
+    watchdog: "Any" = None
 
     def wall_clock(self) -> tuple[int, int]:
         """Return (Unix seconds, a CLOCK_ quality) of the board's own clock at start."""

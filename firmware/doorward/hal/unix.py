@@ -7,6 +7,7 @@ whoever builds the board; the host has none.
 import os
 
 from .roles import FlashFault, FlashRegion
+from .tls import psk_context
 
 _FLASH_CHUNK_BYTES = 4096
 
@@ -84,21 +85,6 @@ class Network:
         if self._context is None:
             self._context = psk_context(*psk)  # a key can be set once, so one context serves all
         return await asyncio.open_connection(host, port, ssl=self._context, server_hostname=host)
-
-
-def psk_context(identity: bytes, key: bytes):
-    """Return an SSLContext for a TLS-PSK client (MicroPython 1.29 or later).
-
-    The suites are plain PSK: the ephemeral ones would bring the certificate handshake's stall
-    back. Verification stays on: a suite list that let a certificate in would then still want one.
-    """
-    import tls
-
-    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
-    context.set_ciphers(("TLS-PSK-WITH-AES-256-GCM-SHA384", "TLS-PSK-WITH-AES-128-GCM-SHA256"))
-    context.psk_identity = identity
-    context.psk_key = key
-    return context
 
 
 def random_bytes(count: int) -> bytes:

@@ -12,6 +12,10 @@ from binascii import crc32, hexlify
 from .. import const
 from ..values import REFUSALS, TRANSFER_BROKEN, DoorwardError, Refused
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 PROTOCOL = const(1)
 MAX_LINE_BYTES = const(96)
 MAX_FRAME_BYTES = const(512)
@@ -36,6 +40,16 @@ _ERRORS = {
 }
 
 
+_HELP = (
+    "sync <number>: repeat it",
+    "hello: who this is",
+    "status: how it is",
+    "log <first sequence> <most>: journal records",
+    "push <bytes>: send a signed object",
+)
+_NAMES = ("sync", "hello", "status", "log", "push")
+
+
 class CableGone(DoorwardError):
     """Nobody takes what the console writes."""
 
@@ -58,12 +72,13 @@ class Console:
         abort(). journal: async read(sequence, most) -> bytes.
         """
         self._reader = asyncio.StreamReader(stream)
-        self._writer = asyncio.StreamWriter(stream, {})
+        self._writer: Any = asyncio.StreamWriter(stream, {})
         self._hello = hello
         self._status = status
         self._receiver = receiver
         self._journal = journal
         self._pending = b""
+        self._is_line_torn = False
         self.garbage_bytes = 0
 
     async def run(self) -> None:
@@ -90,7 +105,10 @@ class Console:
 
     async def _command(self, words: list) -> None:
         name = words[0]
-        if name == "hello" and len(words) == 1:
+        if name == "sync" and len(words) == 2:
+            # Whoever plugs in drops all lines until this answer: they were for somebody else.
+            await self._ok("sync %d" % _number(words[1]))
+        elif name == "hello" and len(words) == 1:
             await self._ok(json.dumps(self._hello()))
         elif name == "status" and len(words) == 1:
             await self._ok(json.dumps(self._status()))
@@ -99,10 +117,10 @@ class Console:
         elif name == "push" and len(words) == 2:
             await self._push(_number(words[1]))
         elif name == "help":
-            for text in ("hello", "status", "log <first sequence> <most>", "push <bytes>"):
+            for text in _HELP:
                 await self._say("# " + text)
             await self._ok()
-        elif name in ("hello", "status", "log", "push"):
+        elif name in _NAMES:
             raise CommandError(BAD_ARGUMENT)
         else:
             raise CommandError(BAD_COMMAND)
@@ -192,11 +210,15 @@ class Console:
             await asyncio.sleep_ms(50)
 
     async def _say(self, line: str) -> None:
+        if self._is_line_torn:
+            self._is_line_torn = False
+            self._writer.write(b"\n")
         self._writer.write(line.encode() + b"\n")
         try:
             await asyncio.wait_for_ms(self._writer.drain(), _WRITE_TIMEOUT_MS)
         except (asyncio.TimeoutError, OSError):
             self._writer.out_buf = b""
+            self._is_line_torn = True
             raise CableGone("nobody reads the console") from None
 
     async def _ok(self, text: str = "") -> None:

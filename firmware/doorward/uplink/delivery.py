@@ -31,10 +31,10 @@ class Uplink:
         fault: why there is no connection, in words; "" while there is one.
     """
 
-    def __init__(self, board, config, journal, psk: bytes, birth) -> None:
+    def __init__(self, board, config, journal, psk: bytes | None, birth) -> None:
         """board: has network, ticks, random_bytes. journal: has read, acknowledge, acknowledged.
 
-        psk: TLS key. birth: callable, returns what the door says of itself online (dict).
+        psk: TLS key, None where broker_tls is off. birth: callable, returns what the door says of itself online (dict).
         """
         self._network = board.network
         self._journal = journal

@@ -1,0 +1,284 @@
+"""Rosters: CSV files of badges, read with every mistake found and placed.
+
+Columns, in any order, separated by commas or semicolons, UTF-8:
+
+- badge: UID of 4, 7 or 10 bytes as hexadecimal: 04A2B1C3, 04:a2:b1:c3, "04 A2 B1 C3", 0x04A2B1C3.
+- class: responder, staff or visitor.
+- level: access level 0 to 15; empty or no column: 0.
+- valid_from, valid_until: ISO 8601 date or date and time, UTC unless it names an offset; empty:
+  no bound. A bare date counts from its first second (from) to its last (until).
+- authenticate: yes or no: a UID alone is not enough for this badge; empty: no.
+- name..., note...: any column that begins so stays on the host; no name reaches a door.
+"""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import click
+from doorward.access.allowlist import MAX_LEVEL
+from doorward.values import CLASSES, Badge, Entry
+
+from doorctl.errors import DoorctlError
+from doorctl.output import read_file
+
+MAX_ROWS = 200_000
+MAX_CELL_CHARACTERS = 256
+SHOWN_PROBLEMS = 20
+
+_MAX_FILE_BYTES = 64_000_000
+_REQUIRED = ("badge", "class")
+_HOST_ONLY = ("name", "note")
+_CLASS_NUMBERS = {name: number for number, name in CLASSES.items()}
+_UID = re.compile(r"(?:0x)?([0-9a-f]{2}(?:[:\- ]?[0-9a-f]{2})*)", re.IGNORECASE)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?")
+_YEARS = range(2000, 2100)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One badge of a roster.
+
+    uid: 4, 7 or 10 bytes. entry: its rights, times in Unix seconds, 0 = no bound.
+    """
+
+    uid: bytes
+    entry: Entry
+
+    @property
+    def identity(self) -> bytes:
+        """The badge's canonical identity, as Badge.identity has it."""
+        identity = bytearray(Badge().identity)
+        identity[0] = len(self.uid)
+        identity[1 : 1 + len(self.uid)] = self.uid
+        return bytes(identity)
+
+
+@dataclass(slots=True)
+class Roster:
+    """A roster file as read: its rows, and what is wrong with it, a line each."""
+
+    path: Path
+    rows: list[Row] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+class RosterRefused(DoorctlError):
+    """Rosters have mistakes; nothing is made from them."""
+
+    def __init__(self, rosters: Sequence[Roster]) -> None:
+        problems = [problem for roster in rosters for problem in roster.problems]
+        super().__init__(f"mistakes in the roster: {len(problems)}; nothing was made from it")
+        self.problems = problems
+
+    def show(self, file=None) -> None:
+        for problem in self.problems[:SHOWN_PROBLEMS]:
+            click.echo(problem, err=True, file=file)
+        if len(self.problems) > SHOWN_PROBLEMS:
+            more = len(self.problems) - SHOWN_PROBLEMS
+            click.echo(f"... and {more} more", err=True, file=file)
+        super().show(file)
+
+
+def read_rosters(paths: Sequence[Path]) -> list[Roster]:
+    """Read roster files as one: a badge stands once in all of them together.
+
+    Returns every roster with all its problems. Raises DoorctlError where a file cannot be read.
+    """
+    seen: dict[bytes, str] = {}
+    return [_read(path, seen) for path in paths]
+
+
+def sound_rows(paths: Sequence[Path]) -> list[Row]:
+    """Return the rows of all roster files. Raises RosterRefused where anything is wrong."""
+    rosters = read_rosters(paths)
+    if any(roster.problems for roster in rosters):
+        raise RosterRefused(rosters)
+    return [row for roster in rosters for row in roster.rows]
+
+
+def summarize(roster: Roster) -> dict:
+    """Return counts by class and by level, and the earliest end of validity (ISO 8601, or None)."""
+    entries = [row.entry for row in roster.rows]
+    classes = Counter(CLASSES[entry.cardholder_class] for entry in entries)
+    ends = [entry.valid_until_s for entry in entries if entry.valid_until_s]
+    return {
+        "file": str(roster.path),
+        "badges": len(entries),
+        "classes": {name: classes[name] for name in CLASSES.values() if classes[name]},
+        "levels": dict(sorted(Counter(entry.level for entry in entries).items())),
+        "earliest_expiry": iso(min(ends)) if ends else None,
+    }
+
+
+def iso(seconds: int) -> str:
+    """Return Unix seconds as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_uid(text: str) -> bytes:
+    """Return the UID that a cell spells. Raises ValueError with what is wrong."""
+    match = _UID.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a UID in hexadecimal, two digits a byte")
+    uid = bytes.fromhex(re.sub(r"[:\- ]", "", match[1]))
+    if len(uid) not in (4, 7, 10):
+        raise ValueError(f"{len(uid)} bytes; a UID has 4, 7 or 10")
+    if not any(uid):
+        raise ValueError("a UID of zeros is no badge's")
+    if len(uid) == 4 and uid[0] == 0x08:
+        raise ValueError("a 4-byte UID that begins with 08 is random at each tap")
+    return uid
+
+
+def parse_time(text: str, is_end: bool) -> int:
+    """Return Unix seconds of an ISO date or date and time, UTC unless it names an offset.
+
+    is_end: a bare date means the end of its day: the first second after it. Raises ValueError.
+    """
+    is_date = _DATE.fullmatch(text) is not None
+    if not is_date and not _TIME.fullmatch(text):
+        raise ValueError(f"{text!r} is not a date such as 2026-09-01 or 2026-09-01T16:00Z")
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError(f"{text!r} is not in the calendar") from None
+    if moment.year not in _YEARS:
+        raise ValueError(f"{text!r}: years from {_YEARS[0]} to {_YEARS[-1]}")
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    if is_date and is_end:
+        moment += timedelta(days=1)
+    return int(moment.timestamp())
+
+
+def _parse_class(text: str) -> int:
+    if text.lower() not in _CLASS_NUMBERS:
+        raise ValueError(f"{text!r} is none of {', '.join(_CLASS_NUMBERS)}")
+    return _CLASS_NUMBERS[text.lower()]
+
+
+def _parse_level(text: str) -> int:
+    if not re.fullmatch("[0-9]{0,3}", text) or int(text or 0) > MAX_LEVEL:
+        raise ValueError(f"{text!r} is not a level from 0 to {MAX_LEVEL}")
+    return int(text or 0)
+
+
+def _parse_yes(text: str) -> bool:
+    if text.lower() not in ("yes", "no", ""):
+        raise ValueError(f"{text!r} is neither yes nor no")
+    return text.lower() == "yes"
+
+
+_PARSERS = {
+    "badge": parse_uid,
+    "class": _parse_class,
+    "level": _parse_level,
+    "valid_from": lambda text: parse_time(text, is_end=False) if text else 0,
+    "valid_until": lambda text: parse_time(text, is_end=True) if text else 0,
+    "authenticate": _parse_yes,
+}
+
+
+def _read(path: Path, seen: dict[bytes, str]) -> Roster:
+    """seen: UID -> where it stood first; grows."""
+    roster = Roster(path)
+    try:
+        text = read_file(path, _MAX_FILE_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        roster.problems.append(f"{path}:{line}: not UTF-8; save the sheet as CSV UTF-8")
+        return roster
+    lines = _cells(text, roster)
+    header = next(lines, None)
+    if header is None:
+        if not roster.problems:
+            roster.problems.append(f"{path}: is empty")
+        return roster
+    line, cells = header
+    columns = [cell.strip().lower() for cell in cells]
+    _check_columns(f"{path}:{line}", columns, roster.problems)
+    if roster.problems:
+        return roster
+    count = 0
+    for line, cells in lines:
+        count += 1
+        if count > MAX_ROWS:
+            roster.problems.append(f"{path}:{line}: more than {MAX_ROWS} rows")
+            return roster
+        _read_row(f"{path}:{line}", columns, cells, roster, seen)
+    if not count and not roster.problems:
+        roster.problems.append(f"{path}: has no rows")
+    return roster
+
+
+def _cells(text: str, roster: Roster) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, cells) of every row that is not blank; the line is the one it begins on."""
+    first = text.split("\n", 1)[0]
+    delimiter = ";" if first.count(";") > first.count(",") else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            roster.problems.append(f"{roster.path}:{line}: not CSV: {error}")
+            return
+        if any(cell.strip() for cell in cells):
+            yield line, cells
+
+
+def _check_columns(place: str, columns: list[str], problems: list[str]) -> None:
+    for name in _REQUIRED:
+        if name not in columns:
+            problems.append(f"{place}: column '{name}': missing")
+    for i, name in enumerate(columns):
+        if name in columns[:i]:
+            problems.append(f"{place}: column '{name}': there twice")
+        elif name not in _PARSERS and not name.startswith(_HOST_ONLY):
+            shown = name[:40]
+            problems.append(f"{place}: column '{shown}': unknown; call it note_{shown} to keep it")
+
+
+def _read_row(
+    place: str, columns: list[str], cells: list[str], roster: Roster, seen: dict[bytes, str]
+) -> None:
+    if len(cells) > len(columns):
+        roster.problems.append(f"{place}: {len(cells)} cells under {len(columns)} columns")
+        return
+    parsed = {}
+    problems = []
+    given = dict(zip(columns, cells))
+    for column in columns:
+        cell = given.get(column, "").strip()
+        try:
+            if len(cell) > MAX_CELL_CHARACTERS:
+                raise ValueError(f"longer than {MAX_CELL_CHARACTERS} characters")
+            if column in _PARSERS:
+                parsed[column] = _PARSERS[column](cell)
+        except ValueError as error:
+            problems.append(f"{place}: column '{column}': {error}")
+    entry = Entry()
+    entry.cardholder_class = parsed.get("class", 0)
+    entry.level = parsed.get("level", 0)
+    entry.valid_from_s = parsed.get("valid_from", 0)
+    entry.valid_until_s = parsed.get("valid_until", 0)
+    entry.must_authenticate = parsed.get("authenticate", False)
+    if entry.valid_until_s and entry.valid_until_s <= entry.valid_from_s:
+        problems.append(f"{place}: column 'valid_until': ends before valid_from begins")
+    uid = parsed.get("badge")
+    if uid in seen:
+        problems.append(f"{place}: column 'badge': stands already at {seen[uid]}")
+    elif uid is not None:
+        seen[uid] = place
+    roster.problems += problems
+    if not problems:
+        roster.rows.append(Row(uid, entry))
