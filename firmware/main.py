@@ -1,8 +1,5 @@
 """The composition root: board and configuration in, one door out. Nothing else builds parts."""
 
-# What was not provisioned is None, and the room that cannot do without refuses it.
-# pyright: reportArgumentType=false
-
 import asyncio
 import struct
 
@@ -27,23 +24,25 @@ async def build(board: roles.Board) -> App:
     ticks = board.ticks
     given = state.Snapshots(board.provision, roles.PROVISION_SLOT_BYTES)
     kept = state.Snapshots(board.state, roles.STATE_SLOT_BYTES)
-    settings = config.parse(given.get(state.CONFIG) or b"")
+    settings = config.parse(given.require(state.CONFIG))
     portal = Portal(board, settings)
     reader = Credentials(board, settings)
 
     gate = Gate(ticks, quiet_ms=settings.quiet_ms)
     time = WallTime(ticks, *board.wall_clock(), kept.get_u32(state.TIME_FLOOR))
+    if board.network is not None:
+        board.network.configure(settings.wifi_ssid, settings.wifi_password, gate)
     boot = kept.get_u32(state.BOOT_COUNT) + 1
     await kept.commit({state.BOOT_COUNT: struct.pack("<I", boot)}, gate)
 
-    ring = await open_ring(given.get(state.KEY_RING) or b"", no_pause)
-    site_key = given.get(state.SITE_KEY)
+    ring = await open_ring(given.require(state.KEY_RING), no_pause)
+    site_key = given.require(state.SITE_KEY)
     access = Access(board.lists, kept, ring, site_key, settings.site, time, gate)
-    journal_key = given.get(state.JOURNAL_KEY)
+    journal_key = given.require(state.JOURNAL_KEY)
     journal = Journal(board.journal, kept, journal_key, time, ticks, gate, boot)
 
     door = App(board, settings, time, gate, reader, access, portal, journal, boot)
-    psk = given.get(state.UPLINK_KEY)
+    psk = given.require(state.UPLINK_KEY)
     door.uplink = Uplink(board, settings, journal, psk, door.hello)
     door.console = Console(board.console, door.hello, door.status, door.receiver, journal)
     return door

@@ -53,6 +53,11 @@ class UnixBoard(Board):
     def reset(self) -> None:
         sys.exit(RESET_EXIT)
 
+    def report(self, text: str, error: Exception | None = None) -> None:
+        sys.stderr.write("doorward: " + text + "\n")
+        if error is not None:
+            sys.print_exception(error, sys.stderr)
+
     def tasks(self) -> list:
         return [("bench", self._serve_bench)]
 

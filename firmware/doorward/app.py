@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import sys
 
 from . import __version__, const
 from .values import (
@@ -140,7 +139,7 @@ class App:
             decision = self._access.decide(badge)
         except Exception as error:
             # A failure to decide is a denial, and the next tap must work.
-            sys.print_exception(error, sys.stderr)  # pyright: ignore[reportArgumentType]
+            self._board.report("deciding failed", error)
             decision = Decision(DECISION_FAULT, b"", None)
         decided_us = ticks.ticks_us()
         if decision.is_grant:
@@ -272,7 +271,7 @@ class App:
                 reader.start()
             if reader.is_up != was_up:
                 was_up = reader.is_up
-                sys.stderr.write("doorward: reader %s\n" % (reader.fault or "up"))
+                self._board.report("reader: " + (reader.fault or "up"))
                 self.note(Event(READER_UP if was_up else READER_DOWN, self._ticks.ticks_ms()))
                 self._show_standing()
             # A reader that is down has looked too: nobody can be tapping.
@@ -316,6 +315,7 @@ class App:
                 if is_critical:
                     await self._restart(name, error)
                     return
+                self._board.report("task %s is started anew" % name, error)
                 self._revived += 1
                 await asyncio.sleep_ms(_REVIVE_MS)
                 running[number] = (number, name, call, False, asyncio.create_task(call()))
@@ -328,10 +328,10 @@ class App:
         """Outputs safe first, then the last records, then the board's reset, come what may."""
         try:
             self._portal.make_safe()
-            sys.stderr.write("doorward: task %s died: %r; restarting\n" % (name, error))
+            self._board.report("task %s died; restarting" % name, error)
             await asyncio.wait_for_ms(self._journal.flush(), _LAST_WORDS_MS)
         except Exception as lost:
-            sys.stderr.write("doorward: last records lost: %r\n" % (lost,))
+            self._board.report("last records lost", lost)
         finally:
             self._board.reset()
 
@@ -343,6 +343,5 @@ async def _outcome(task) -> Exception | None:
     except asyncio.CancelledError:
         return RuntimeError("cancelled")
     except Exception as error:
-        sys.print_exception(error, sys.stderr)  # pyright: ignore[reportArgumentType]
         return error
     return None

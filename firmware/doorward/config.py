@@ -15,15 +15,23 @@ if TYPE_CHECKING:
 
 MAX_CONFIG_BYTES = const(2048)
 
+_NAME_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
 
 class ConfigError(DoorwardError):
     """A configuration was refused. The text names the key, the value and what is allowed."""
 
 
 class Setting:
-    """One declared setting. kind: int, str or bool; low and high bound an int, or a str's length."""
+    """One declared setting.
 
-    def __init__(self, name, kind, default, low, high, unit, meaning, *, is_secret=False) -> None:
+    kind: int, str or bool; low and high bound an int, or a str's length. is_name: the text goes
+    into MQTT topics and signed objects, so it is letters, digits, hyphens and underscores.
+    """
+
+    def __init__(
+        self, name, kind, default, low, high, unit, meaning, *, is_secret=False, is_name=False
+    ) -> None:
         self.name = name
         self.kind = kind
         self.default = default
@@ -32,22 +40,27 @@ class Setting:
         self.unit = unit
         self.meaning = meaning
         self.is_secret = is_secret
+        self.is_name = is_name
 
     def check(self, value):
         """Return `value`, or raise ConfigError."""
         # bool is an int in Python; a true where a number belongs is still a mistake.
-        if not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool):
+        if not isinstance(value, self.kind) or isinstance(value, bool) != (self.kind is bool):
             raise ConfigError(f"{self.name}: {value!r} is not {self.allowed()}")
         size = len(value) if isinstance(value, str) else value
         if self.kind is not bool and not self.low <= size <= self.high:
             shown = "(secret)" if self.is_secret else repr(value)
             raise ConfigError(f"{self.name}: {shown} is not {self.allowed()}")
+        if self.is_name and not all(byte in _NAME_BYTES for byte in value.encode()):
+            raise ConfigError(f"{self.name}: {value!r} is not {self.allowed()}")
         return value
 
     def allowed(self) -> str:
         """Return what the setting takes, in words."""
         if self.kind is bool:
             return "true or false"
+        if self.is_name:
+            return f"a name of {self.low} to {self.high} letters, digits, - and _"
         if self.kind is str:
             return f"a text of {self.low} to {self.high} characters"
         return f"a number from {self.low} to {self.high} {self.unit}".rstrip()
@@ -55,8 +68,8 @@ class Setting:
 
 # fmt: off
 SETTINGS = (
-    Setting("site",                 str, "",     1,    16, "", "site the door belongs to; lists are made for a site"),
-    Setting("door",                 str, "",     1,    24, "", "name of the door, unique within its site"),
+    Setting("site",                 str, "",     1,    16, "", "site the door belongs to; lists are made for a site", is_name=True),
+    Setting("door",                 str, "",     1,    24, "", "name of the door, unique within its site", is_name=True),
     Setting("strike_pulse_ms",      int, 5000,   200,  60000, "ms", "how long a grant energises the strike"),
     Setting("poll_interval_ms",     int, 8,      2,    50, "ms", "pause between two looks for a badge"),
     Setting("same_badge_ms",        int, 1000,   200,  10000, "ms", "a badge that stays at the reader is not read again before it was away this long"),

@@ -34,6 +34,10 @@ class StateFull(DoorwardError):
     """The values together do not fit into one snapshot."""
 
 
+class NotProvisioned(DoorwardError):
+    """A value without which there is no door was never given to this board."""
+
+
 class Snapshots:
     """The values of one flash region, by tag.
 
@@ -54,6 +58,13 @@ class Snapshots:
     def get(self, tag: int) -> bytes | None:
         """Return the value of `tag`, or None."""
         return self._values.get(tag)
+
+    def require(self, tag: int) -> bytes:
+        """Return the value of `tag`. Raises NotProvisioned: no key is better than an empty one."""
+        value = self._values.get(tag)
+        if not value:
+            raise NotProvisioned("provision: no value %d; provision this board first" % tag)
+        return value
 
     def get_u32(self, tag: int, default: int = 0) -> int:
         """Return the value of `tag` as a number, or `default`."""

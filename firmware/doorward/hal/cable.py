@@ -17,7 +17,9 @@ _SLICE_BYTES = const(64)
 class Cable(io.IOBase):
     """USB or UART, whichever carries the port's stdio; the REPL's break character means nothing here.
 
-    With no host at the other end what is written is lost, as on an unplugged serial line.
+    With no host at the other end what is written is lost, as on an unplugged serial line. Where the
+    ESP32's USB-Serial-JTAG carries stdio and its host stops reading, the port itself waits 200 ms,
+    once, before it takes the host for gone: it says "room" always.
     """
 
     def __init__(self) -> None:

@@ -138,6 +138,10 @@ class Board:
         """Restart the board. Does not return."""
         raise NotImplementedError
 
+    def report(self, text: str, error: Exception | None = None) -> None:
+        """Tell a developer. A board whose only output is the technician's cable says nothing:
+        what matters in the field is an event in the journal."""
+
     def tasks(self) -> list:
         """Return [(name, coroutine)] that the board itself needs running; a real one none."""
         return []

@@ -69,6 +69,9 @@ class Network:
         self.is_up = True
         self._context = None
 
+    def configure(self, ssid: str, password: str, gate) -> None:
+        """The host chose its own network."""
+
     async def join(self) -> bool:
         """Join the network. The host has joined its own."""
         return True

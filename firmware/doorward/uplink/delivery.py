@@ -31,10 +31,11 @@ class Uplink:
         fault: why there is no connection, in words; "" while there is one.
     """
 
-    def __init__(self, board, config, journal, psk: bytes | None, birth) -> None:
+    def __init__(self, board, config, journal, psk: bytes, birth) -> None:
         """board: has network, ticks, random_bytes. journal: has read, acknowledge, acknowledged.
 
-        psk: TLS key, None where broker_tls is off. birth: callable, returns what the door says of itself online (dict).
+        board.network may be None. psk: TLS key, used where broker_tls is on. birth: callable,
+        returns what the door says of itself online (dict).
         """
         self._network = board.network
         self._journal = journal
@@ -53,15 +54,11 @@ class Uplink:
 
     async def run(self) -> None:
         """Connect, deliver, and after any failure begin again after a jittered pause."""
-        if not self._config.broker_host:
-            self.fault = "no broker configured"
+        if self._network is None or not self._config.broker_host:
+            self.fault = "no broker configured" if self._network else "no network on this board"
             return
         while True:
-            if not await self._network.join():
-                # Nothing was tried, so there is nothing to back off from.
-                self.fault = "no network"
-                await asyncio.sleep_ms(_LINK_MS)
-                continue
+            await self._join()
             client = MqttClient(
                 self._open_stream,
                 self._config.site + "/" + self._config.door,
@@ -92,6 +89,17 @@ class Uplink:
                     reading.cancel()
                 await client.close(polite=False)
             await asyncio.sleep_ms(self._backoff.next_ms())
+
+    async def _join(self) -> None:
+        """Wait until the network is there. No attempt at the broker, so nothing to back off from."""
+        while True:
+            try:
+                if await self._network.join():
+                    return
+                self.fault = "no network"
+            except OSError as error:
+                self.fault = str(error)
+            await asyncio.sleep_ms(_LINK_MS)
 
     async def _open_stream(self):
         identity = (self._config.site + "/" + self._config.door).encode()
