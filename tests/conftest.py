@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
 
-from doorctl.simulator import find_micropython, firmware_environment  # noqa: E402
+from doorctl.simulator import find_micropython, firmware_environment
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ class TestCase:
             self.fail(msg or "%r is not false" % (value,))
 
     def assertEqual(self, left, right, msg=None):
-        if not left == right:
+        if not left == right:  # noqa: SIM201 - what is under test is __eq__
             self.fail(msg or "%r != %r" % (left, right))
 
     def assertNotEqual(self, left, right, msg=None):
@@ -147,7 +147,7 @@ def run_module(module, report) -> int:
                     getattr(case, name)()
                 finally:
                     case.tearDown()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever a test raises is its result
                 report(kind_name + "." + name, error)
             else:
                 report(kind_name + "." + name, None)

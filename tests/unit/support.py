@@ -35,7 +35,8 @@ class MemoryFlash(FlashRegion):
     Attributes:
         data: the bytes; a test may change them behind the firmware's back.
         erases, programs: operations so far.
-        fail_after: operations until a power cut, which raises PowerCut; None: never.
+        fail_after: operations until a power cut, which raises PowerCut; None: never. The operation
+            that is cut is torn: done for the first half of its bytes.
     """
 
     def __init__(self, size_bytes: int, is_mapped: bool = False) -> None:
@@ -53,27 +54,37 @@ class MemoryFlash(FlashRegion):
 
     def program(self, offset: int, buf: bytes | bytearray | memoryview) -> None:
         self.check_range(offset, len(buf))
-        self._operate()
         self.programs += 1
-        for i in range(len(buf)):
+        is_cut = self._is_cut()
+        for i in range(len(buf) // 2 if is_cut else len(buf)):
             self.data[offset + i] &= buf[i]
+        if is_cut:
+            raise PowerCut()
 
     def erase(self, offset: int) -> None:
         self.check_range(offset, SECTOR_BYTES)
-        self._operate()
         self.erases += 1
-        self.data[offset : offset + SECTOR_BYTES] = b"\xff" * SECTOR_BYTES
-
-    def _operate(self) -> None:
-        if self.fail_after is None:
-            return
-        if self.fail_after == 0:
+        is_cut = self._is_cut()
+        length = SECTOR_BYTES // 2 if is_cut else SECTOR_BYTES
+        self.data[offset : offset + length] = b"\xff" * length
+        if is_cut:
             raise PowerCut()
+
+    def copy(self) -> "MemoryFlash":
+        """Return another flash with the same content."""
+        other = MemoryFlash(self.size_bytes, self.view is not None)
+        other.data[:] = self.data
+        return other
+
+    def _is_cut(self) -> bool:
+        if self.fail_after is None:
+            return False
         self.fail_after -= 1
+        return self.fail_after < 0
 
 
 class PowerCut(Exception):
-    """The power went before a flash operation; whoever holds the region starts anew on it."""
+    """The power went during a flash operation; whoever holds the region starts anew on it."""
 
 
 class OpenGate:

@@ -53,6 +53,10 @@ class Configuration(unittest.TestCase):
         self.assert_refused("strike_pulse: no such", b'{"site":"s","door":"d","strike_pulse":500}')
         self.assert_refused("site: '' is not", b'{"door": "d"}')
 
+    def test_names_go_into_topics(self):
+        for name in (b"a/b", b"a b", b"+", b"#", b"caf\xc3\xa9"):
+            self.assert_refused("door: ", b'{"site": "s", "door": "' + name + b'"}')
+
     def test_no_object_and_too_long(self):
         self.assert_refused("not a JSON object", b"")
         self.assert_refused("not a JSON object", b"[1]")

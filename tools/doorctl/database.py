@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from doorward import values
 from doorward.journal.record import Record
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 
 from doorctl.errors import DoorctlError
 
@@ -87,7 +88,7 @@ class Database:
             if self._engine.dialect.name not in _INSERT:
                 raise DoorctlError(f"{url}: the collector knows sqlite and postgresql")
             metadata.create_all(self._engine)
-        except sa.exc.SQLAlchemyError as error:
+        except SQLAlchemyError as error:
             raise DoorctlError(f"database: {error}") from None
 
     def add(self, site: str, door: str, batch: list[tuple[Record, bytes]]) -> int:

@@ -26,11 +26,11 @@ class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"doorctl.{_COMMANDS[name][0]}")
-        return getattr(module, name if name != "list" else "list_")
+        module = importlib.import_module(f"doorctl.{_COMMANDS[cmd_name][0]}")
+        return getattr(module, cmd_name if cmd_name != "list" else "list_")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -281,4 +281,4 @@ def _read_row(
         seen[uid] = place
     roster.problems += problems
     if not problems:
-        roster.rows.append(Row(uid, entry))
+        roster.rows.append(Row(parsed["badge"], entry))

@@ -87,7 +87,7 @@ class SimulatedDoor:
     def power_on(self) -> None:
         """Start the firmware and wait until the bench answers. Raises DoorctlError."""
         self._is_powered = True
-        self._spawn()
+        self._process = self._spawn()
         threading.Thread(target=self._watch, args=(self._process,), daemon=True).start()
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline:
@@ -129,7 +129,7 @@ class SimulatedDoor:
         """Give the bench a command; return its answer. Raises DoorctlError."""
         return bench_command(self.bench_port, command)
 
-    def _spawn(self) -> None:
+    def _spawn(self) -> subprocess.Popen:
         environment = {
             **firmware_environment(),
             "DOORWARD_FLASH": str(self.folder / "flash.bin"),
@@ -139,7 +139,7 @@ class SimulatedDoor:
         }
         main = str(ROOT / "firmware" / "main.py")
         with open(self.folder / "door.log", "ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [self._micropython, "-X", f"heapsize={_HEAP}", main],
                 env=environment,
                 pass_fds=(self._master,),
@@ -152,8 +152,7 @@ class SimulatedDoor:
         """Start the firmware anew whenever it asked for a reset."""
         while process.wait() == RESET_EXIT and self._is_powered:
             self.resets += 1
-            self._spawn()
-            process = self._process
+            self._process = process = self._spawn()
 
 
 def bench_command(port: int, command: str) -> dict:

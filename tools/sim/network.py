@@ -17,6 +17,10 @@ class SwitchedNetwork:
         """Lose the link, or find it again."""
         self.is_up = is_on
 
+    def configure(self, ssid: str, password: str, gate) -> None:
+        """Pass on what network to join."""
+        self._network.configure(ssid, password, gate)
+
     async def join(self) -> bool:
         """Join the network; False while the link is lost."""
         return self.is_up and await self._network.join()

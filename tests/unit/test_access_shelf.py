@@ -1,0 +1,138 @@
+"""The shelf: where a list finds room, what a restart finds, what is dropped."""
+
+import unittest
+
+from doorward import state
+from doorward.access.shelf import Place, Shelf
+from doorward.hal.roles import SECTOR_BYTES, STATE_SLOT_BYTES
+from doorward.trust.keyring import Issuer, KeyRing, open_ring
+from doorward.trust.primitives import no_pause, run_through
+from doorward.values import NO_SPACE, Refused
+from support import MemoryFlash, OpenGate, PowerCut, vector
+
+
+def read(name):
+    with open(vector("objects/" + name), "rb") as file:
+        return file.read()
+
+
+class ShelfTest(unittest.TestCase):
+    def setUp(self):
+        self.flash = MemoryFlash(10 * SECTOR_BYTES)
+        self.kept = MemoryFlash(2 * SECTOR_BYTES)
+        self.ring = run_through(open_ring(read("ring.dwk"), no_pause))
+        self.police, self.district = (issuer.key.key_id for issuer in self.ring.issuers)
+        self.start()
+
+    def start(self):
+        """Start anew on the same flash."""
+        self.shelf = Shelf(self.flash, state.Snapshots(self.kept, STATE_SLOT_BYTES), self.ring)
+
+    def put(self, name, issuer_id, version, sector, issued_s=5):
+        data = read(name)
+        self.flash.data[sector * SECTOR_BYTES : sector * SECTOR_BYTES + len(data)] = data
+        place = Place(issuer_id, version, sector, len(data))
+        run_through(self.shelf.put_in_force(place, issued_s, OpenGate()))
+
+    def versions(self):
+        return [(listed.issuer, listed.header.version) for listed in self.shelf.lists]
+
+    def test_starts_empty(self):
+        self.assertEqual(self.versions(), [])
+        self.assertIsNone(self.shelf.in_force(self.police))
+        self.assertEqual(self.shelf.floor(self.police), 1)
+
+    def test_put_in_force_and_restart(self):
+        self.put("district_1.dwl", self.district, 1, 4)
+        self.put("police_2.dwl", self.police, 2, 0)
+        for _ in range(2):
+            # In the order of the ring's issuers, whatever came first.
+            self.assertEqual(self.versions(), [("police", 2), ("district", 1)])
+            self.assertEqual(self.shelf.floor(self.police), 2)
+            self.assertEqual(self.shelf.floor(self.district), 1)
+            self.assertEqual(self.shelf.corrupt, [])
+            self.start()
+
+    def test_time_floor_only_rises(self):
+        self.put("police_1.dwl", self.police, 1, 0, issued_s=50)
+        self.put("police_2.dwl", self.police, 2, 2, issued_s=40)
+        snapshots = state.Snapshots(self.kept, STATE_SLOT_BYTES)
+        self.assertEqual(snapshots.get_u32(state.TIME_FLOOR), 50)
+
+    def test_a_cut_at_the_commit_leaves_the_old_list(self):
+        self.put("police_1.dwl", self.police, 1, 0)
+        self.kept.fail_after = 0
+        with self.assertRaises(PowerCut):
+            self.put("police_2.dwl", self.police, 2, 2)
+        self.kept.fail_after = None
+        self.assertEqual(self.versions(), [("police", 1)])
+        self.start()
+        self.assertEqual(self.versions(), [("police", 1)])
+        self.assertEqual(self.shelf.floor(self.police), 1)
+
+    def test_room_is_the_smallest_that_holds_it(self):
+        # Ten sectors: list in 3, list in 5 and 6; free are 0-2, 4 and 7-9.
+        self.put("police_1.dwl", self.police, 1, 3)
+        self.put("district_1.dwl", self.district, 1, 5)
+        self.put("police_2.dwl", self.police, 2, 5)
+        self.put("district_1.dwl", self.district, 1, 3)
+        for sectors, room in ((1, 4), (2, 0), (3, 0)):
+            self.assertEqual(self.shelf.find_room(sectors * SECTOR_BYTES), room)
+            self.assertEqual(self.shelf.find_room((sectors - 1) * SECTOR_BYTES + 1), room)
+        with self.assertRaises(Refused) as caught:
+            self.shelf.find_room(3 * SECTOR_BYTES + 1)
+        self.assertEqual(caught.exception.code, NO_SPACE)
+
+    def test_room_of_an_empty_region(self):
+        self.assertEqual(self.shelf.find_room(10 * SECTOR_BYTES), 0)
+        with self.assertRaises(Refused):
+            self.shelf.find_room(10 * SECTOR_BYTES + 1)
+
+    def test_a_replaced_list_gives_its_room_back(self):
+        self.put("police_1.dwl", self.police, 1, 0)
+        self.assertEqual(self.shelf.find_room(1), 1)
+        self.put("police_2.dwl", self.police, 2, 1)
+        self.assertEqual(self.shelf.find_room(1), 0)
+
+    def test_a_dropped_list_does_not_come_back_with_the_next_one(self):
+        self.put("police_1.dwl", self.police, 1, 0)
+        self.shelf.drop(self.shelf.in_force(self.police))
+        self.assertEqual((self.versions(), self.shelf.corrupt), ([], ["police"]))
+        self.put("district_1.dwl", self.district, 1, 4)
+        self.assertEqual((self.versions(), self.shelf.corrupt), ([("district", 1)], ["police"]))
+        self.start()
+        self.assertEqual(self.versions(), [("district", 1)])
+
+    def test_the_floor_outlives_a_dropped_list(self):
+        self.put("police_2.dwl", self.police, 2, 0)
+        self.shelf.drop(self.shelf.in_force(self.police))
+        self.put("district_1.dwl", self.district, 1, 4)
+        self.start()
+        self.assertEqual(self.shelf.floor(self.police), 2)
+
+    def test_a_header_that_did_not_survive_is_told_once(self):
+        self.put("police_1.dwl", self.police, 1, 0)
+        # magic, version, entry count, body length, issuer, length of the signature
+        for at in (0, 25, 44, 52, 88, 104, 105):
+            self.flash.data[at] ^= 1
+            self.start()
+            with self.subTest(byte=at):
+                self.assertEqual((self.versions(), self.shelf.corrupt), ([], ["police"]))
+            self.flash.data[at] ^= 1
+        # An entry of no bytes would let the count say anything.
+        self.flash.data[44] = 255
+        self.flash.data[48] = 0
+        self.start()
+        self.put("district_1.dwl", self.district, 1, 4)
+        self.assertEqual((self.versions(), self.shelf.corrupt), ([("district", 1)], ["police"]))
+
+    def test_an_issuer_that_left_the_ring_is_no_longer_believed(self):
+        self.put("police_1.dwl", self.police, 1, 0)
+        district = self.ring.issuers[1]
+        self.ring = KeyRing(1, self.ring.roots, [Issuer("district", 4, district.key)])
+        self.start()
+        self.assertEqual(self.versions(), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
