@@ -4,6 +4,7 @@ A snapshot holds all tagged values at once, so several change together or not at
 instant the power goes. Layout: docs/formats.md, "State".
 """
 
+import asyncio
 import struct
 from binascii import crc32
 
@@ -53,6 +54,8 @@ class Snapshots:
         self._values: dict[int, bytes] = {}
         self._sequence = 0
         self._next_slot = 0
+        # A commit that waits for an erase has chosen its slot: the next one queues behind it.
+        self._turn = asyncio.Lock()
         self._recover()
 
     def get(self, tag: int) -> bytes | None:
@@ -76,6 +79,10 @@ class Snapshots:
 
         gate: quiet.Gate that an erase waits for. Raises StateFull, FlashFault; then nothing changed.
         """
+        async with self._turn:
+            await self._commit(changes, gate)
+
+    async def _commit(self, changes: dict[int, bytes], gate) -> None:
         values = dict(self._values)
         values.update(changes)
         payload = b"".join(

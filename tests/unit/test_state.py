@@ -1,5 +1,6 @@
 """Small durable state: whole snapshots, cut at every flash operation."""
 
+import asyncio
 import unittest
 
 from doorward import state
@@ -33,6 +34,30 @@ class Snapshots(unittest.TestCase):
         commit(store, {state.POSTURE: b"\x01"})
         commit(store, {state.BOOT_COUNT: b"\x05\x00\x00\x00"})
         self.assertEqual(store.get(state.POSTURE), b"\x01")
+
+    def test_commits_at_the_same_time_are_both_kept(self):
+        flash = MemoryFlash(8192)
+        store = state.Snapshots(flash, SLOT)
+        for boot in range(4):
+            commit(store, {state.BOOT_COUNT: boot.to_bytes(4, "little")})
+
+        class SlowGate:
+            async def run(self, call, *args):
+                await asyncio.sleep_ms(5)
+                return call(*args)
+
+        async def rounds():
+            for n in range(1, 20):
+                value = bytes([n])
+                await asyncio.gather(
+                    store.commit({state.LISTS: value}, SlowGate()),
+                    store.commit({state.POSTURE: value}, SlowGate()),
+                )
+                for found in (store, state.Snapshots(flash, SLOT)):
+                    self.assertEqual(found.get(state.LISTS), value)
+                    self.assertEqual(found.get(state.POSTURE), value)
+
+        asyncio.run(rounds())
 
     def test_too_much_is_refused_and_loses_nothing(self):
         flash = MemoryFlash(8192)

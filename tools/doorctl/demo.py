@@ -80,7 +80,7 @@ class Demo:
                 [
                     (
                         "Mon",
-                        "Root, police and school keys; a key ring says who signs for whom",
+                        "Keys are made; a ring says who signs for whom",
                         self._keys,
                     ),
                     ("Mon", "Two rosters are read from CSV", self._rosters),
@@ -91,8 +91,8 @@ class Demo:
                 "The technician mounts the door",
                 [
                     ("Tue", "Broker, collector and door start", self._start),
-                    ("Tue", "The police list goes in over the cable", self._push("police")),
-                    ("Tue", "The school's list goes in over the cable", self._push("school")),
+                    ("Tue", "The police list goes in by cable", self._push("police")),
+                    ("Tue", "The school's list goes in by cable", self._push("school")),
                 ],
             ),
             (
@@ -137,7 +137,7 @@ class Demo:
             (
                 "The power fails",
                 [
-                    ("12:30", "The board loses power in mid-sentence and comes back", self._power),
+                    ("12:30", "The board loses power and comes back", self._power),
                     ("12:30", f"Officer {fifth.name} taps", self._tap(fifth.badge, "granted")),
                 ],
             ),
@@ -146,7 +146,7 @@ class Demo:
                 [
                     (
                         "14:00",
-                        f"{lost.name}'s badge is revoked: list 2 over the cable",
+                        f"{lost.name}'s badge is revoked by list 2",
                         self._revoke(lost.badge),
                     ),
                     (
@@ -197,7 +197,7 @@ class Demo:
         for name, path in self._lists.items():
             data = path.read_bytes()
             _expect(verify(data, ring, SITE).issuer, name, "issuer")
-            sizes.append(f"{path.name} {len(data):,} bytes")
+            sizes.append(f"{name} {len(data):,} bytes")
         return ", ".join(sizes)
 
     def _start(self) -> str:
@@ -212,14 +212,14 @@ class Demo:
             self._wait_for_reader(door)
             hello = door.hello()
         _expect(hello["door"], DOOR, "door")
-        return f"firmware {hello['firmware']} on MicroPython, up in {taken_s:.2f} s"
+        return f"firmware {hello['firmware']}, up in {taken_s:.2f} s"
 
     def _push(self, issuer: str) -> Callable[[], str]:
         def push() -> str:
             with self._world.cable() as door:
                 result = door.push(self._lists[issuer].read_bytes())
             _expect((result["issuer"], result["version"]), (issuer, 1), "list in force")
-            return f"version {result['version']} in force, {result['badges']} badges"
+            return f"version {result['version']}, {result['badges']} badges in force"
 
         return push
 
@@ -242,7 +242,7 @@ class Demo:
             if not seen["opened"]:
                 return f"denied: {reason}"
             self._slowest_ms = max(self._slowest_ms, seen["tap_to_relay_ms"])
-            return f"opens, {seen['tap_to_relay_ms']:.1f} ms from tap to relay"
+            return f"opens {seen['tap_to_relay_ms']:5.1f} ms after the tap"
 
         return tap
 
@@ -291,7 +291,7 @@ class Demo:
                 result = door.push(path.read_bytes())
             _expect(result["version"], 2, "version in force")
             _expect(result["badges"], people.OFFICERS - 1, "badges in force")
-            return f"version 2 in force, {result['badges']} badges"
+            return f"version 2, {result['badges']} badges in force"
 
         return revoke
 
@@ -380,7 +380,7 @@ class Demo:
             (f"  {clock:<6}", "cyan"),
             mark,
             " ",
-            f"{text:<58} ",
+            f"{text:<45} ",
             (seen, "dim" if is_good else "red"),
         )
         self._console.print(line, soft_wrap=True)

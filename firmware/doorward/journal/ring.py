@@ -63,6 +63,8 @@ class Journal:
         self._ram: list[Event] = []
         self._dropped = 0
         self._noted = asyncio.Event()
+        # A dying board flushes too, perhaps while the journal's own task waits for an erase.
+        self._turn = asyncio.Lock()
         self._is_blank_ahead = False
         self.next_sequence = 1
         self._tag = FIRST_TAG
@@ -112,14 +114,15 @@ class Journal:
 
     async def flush(self) -> None:
         """Make every noted event durable."""
-        self._noted.clear()
-        while self._ram:
-            await self._append(self._ram[0])
-            self._ram.pop(0)
-        if self._dropped:
-            lost = self._dropped
-            self._dropped = 0
-            await self._append(Event(RECORDS_DROPPED, self._ticks.ticks_ms(), detail=lost))
+        async with self._turn:
+            self._noted.clear()
+            while self._ram:
+                await self._append(self._ram[0])
+                self._ram.pop(0)
+            if self._dropped:
+                lost = self._dropped
+                self._dropped = 0
+                await self._append(Event(RECORDS_DROPPED, self._ticks.ticks_ms(), detail=lost))
 
     async def read(self, sequence: int, most: int) -> bytes:
         """Return up to `most` whole records from `sequence` on, or b"" where there are none.
