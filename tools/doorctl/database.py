@@ -84,12 +84,13 @@ class Database:
         Raises DoorctlError.
         """
         try:
+            if sa.engine.make_url(url).get_backend_name() not in _INSERT:
+                raise DoorctlError(f"database {url}: the collector knows sqlite and postgresql")
             self._engine = sa.create_engine(url)
-            if self._engine.dialect.name not in _INSERT:
-                raise DoorctlError(f"{url}: the collector knows sqlite and postgresql")
             metadata.create_all(self._engine)
-        except SQLAlchemyError as error:
-            raise DoorctlError(f"database: {error}") from None
+        except (SQLAlchemyError, ImportError) as error:
+            # SQLAlchemy goes on with a link on a line of its own.
+            raise DoorctlError(f"database {url}: {str(error).splitlines()[0]}") from None
 
     def add(self, site: str, door: str, batch: list[tuple[Record, bytes]]) -> int:
         """Store a batch in one transaction, committed on return; return how many were new.

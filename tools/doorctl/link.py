@@ -1,5 +1,6 @@
 """The cable: doorctl's end of a door's console. The protocol is in docs/console.md."""
 
+import errno
 import json
 import secrets
 import struct
@@ -40,6 +41,8 @@ class Door:
         try:
             self._port = serial.Serial(port, 115200, timeout=0.1, write_timeout=5, exclusive=True)
         except (serial.SerialException, OSError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EAGAIN:
+                raise DoorctlError(f"{port} is busy; is another doorctl using it?") from None
             raise DoorctlError(f"{port}: {error}; is the door plugged in?") from None
         self._name = port
         self._pending = b""

@@ -1,0 +1,111 @@
+"""The app: strike first, and nothing that fails while deciding opens or breaks anything."""
+
+import unittest
+
+from doorward import values
+from doorward.app import App
+from doorward.values import Badge, Decision, Entry
+from doorward.walltime import WallTime
+from support import FakeTicks, OpenGate
+
+
+class Config:
+    site = "school"
+    door = "front"
+
+
+class Board:
+    name = "TEST"
+
+    def __init__(self, calls):
+        self.ticks = FakeTicks()
+        self.calls = calls
+
+    def report(self, text, error=None):
+        self.calls.append("report")
+
+
+class Access:
+    posture = values.NORMAL
+    intake = None
+
+    def __init__(self, calls):
+        self.calls = calls
+        self.answers = []
+
+    def decide(self, badge):
+        self.calls.append("decide")
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Portal:
+    def __init__(self, calls):
+        self.calls = calls
+
+    def release(self):
+        self.calls.append("release")
+
+    def show(self, decision):
+        self.calls.append("show %d" % decision.reason)
+
+
+class Journal:
+    def __init__(self, calls):
+        self.calls = calls
+        self.events = []
+
+    def note(self, event):
+        self.calls.append("note")
+        self.events.append(event)
+
+
+class Tap(unittest.TestCase):
+    def setUp(self):
+        self.calls = []
+        self.board = Board(self.calls)
+        self.access = Access(self.calls)
+        self.journal = Journal(self.calls)
+        time = WallTime(self.board.ticks)
+        self.app = App(
+            self.board,
+            Config,
+            time,
+            OpenGate(),
+            None,
+            self.access,
+            Portal(self.calls),
+            self.journal,
+            1,
+        )
+
+    def tap(self, answer):
+        self.calls.clear()
+        self.access.answers.append(answer)
+        return self.app.tap(Badge())
+
+    def test_the_strike_comes_before_everything_else(self):
+        entry = Entry()
+        entry.cardholder_class = values.RESPONDER
+        self.tap(Decision(values.GRANTED, b"0123456789", entry))
+        self.assertEqual(self.calls, ["decide", "release", "show 1", "note"])
+        self.assertEqual(self.journal.events[0].cardholder_class, values.RESPONDER)
+        self.assertEqual(self.journal.events[0].badge_id, b"0123456789")
+
+    def test_no_denial_releases(self):
+        for reason in values.REASONS:
+            decision = Decision(reason, b"0123456789", None)
+            self.tap(decision)
+            self.assertEqual("release" in self.calls, reason < values.UNKNOWN_BADGE)
+            self.assertEqual(decision.is_grant, reason < values.UNKNOWN_BADGE)
+
+    def test_whatever_fails_while_deciding_is_a_denial_and_the_next_tap_works(self):
+        for error in (ValueError("x"), MemoryError(), IndexError(), OSError(5), TypeError()):
+            decision = self.tap(error)
+            self.assertEqual(decision.reason, values.DECISION_FAULT)
+            self.assertNotIn("release", self.calls)
+            self.assertEqual(self.journal.events[-1].reason, values.DECISION_FAULT)
+            self.tap(Decision(values.GRANTED, b"0123456789", None))
+            self.assertIn("release", self.calls)
