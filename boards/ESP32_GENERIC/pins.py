@@ -16,4 +16,4 @@ SPI_MOSI = 23  # MOSI
 SPI_MISO = 19  # MISO
 READER_CS = 5  # SDA (its name on most modules); straps high at reset, as an idle select is
 READER_RESET = 22  # RST
-READER_IRQ = 21  # IRQ, may be wired; the driver asks the chip's registers instead
+READER_IRQ = 21  # IRQ; left unwired, the driver notices and asks the chip over SPI

@@ -19,4 +19,4 @@ SPI_MOSI = 11  # MOSI
 SPI_MISO = 13  # MISO
 READER_CS = 10  # SDA (its name on most modules)
 READER_RESET = 9  # RST
-READER_IRQ = 14  # IRQ, may be wired; the driver asks the chip's registers instead
+READER_IRQ = 14  # IRQ; left unwired, the driver notices and asks the chip over SPI

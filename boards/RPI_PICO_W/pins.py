@@ -15,4 +15,4 @@ SPI_MOSI = 19  # GP19, pad 25: MOSI
 SPI_MISO = 16  # GP16, pad 21: MISO
 READER_CS = 17  # GP17, pad 22: SDA (its name on most modules)
 READER_RESET = 20  # GP20, pad 26: RST
-READER_IRQ = 21  # GP21, pad 27: IRQ, may be wired; the driver asks the chip's registers instead
+READER_IRQ = 21  # GP21, pad 27: IRQ; left unwired, the driver notices and asks the chip over SPI

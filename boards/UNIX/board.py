@@ -33,6 +33,7 @@ class UnixBoard(Board):
         self.spi = self.bench.spi
         self.reader_cs = self.bench.reader_cs
         self.reader_reset = self.bench.reader_reset
+        self.reader_irq = self.bench.reader_irq
         self.network = self.bench.network
         self.ticks = time
         layout = LAYOUT_2MB

@@ -5,10 +5,11 @@ import unittest
 from doorward.reader import iso14443a, mfrc522
 from doorward.reader.credentials import Credentials
 from sim import cards
+from sim.chance import Chance
 from sim.clock import SimClock
 from sim.field import RfField
 from sim.mfrc522 import Mfrc522
-from sim.spi import SpiBus, chip_select_pin, reset_pin
+from sim.spi import IrqPin, SpiBus, chip_select_pin, reset_pin
 
 UID4 = b"\x04\xa1\xb2\xc3"
 UID7 = b"\x04\xa1\xb2\xc3\xd4\xe5\xf6"
@@ -45,7 +46,7 @@ class Rig:
 
     strike = None
 
-    def __init__(self, has_reset=True):
+    def __init__(self, has_reset=True, has_irq=False):
         self.clock = SimClock()
         self.field = RfField()
         self.model = Mfrc522(self.field, self.clock)
@@ -53,6 +54,7 @@ class Rig:
         self.spi = SpiBus(self.model, self.clock, baudrate=8_000_000, call_ns=20_000)
         self.reader_cs = chip_select_pin(self.model)
         self.reader_reset = reset_pin(self.model) if has_reset else None
+        self.reader_irq = IrqPin(self.model) if has_irq else None
 
     def enter(self, card):
         self.field.enter(card, self.clock.now_ns)
@@ -195,7 +197,7 @@ class Chip(unittest.TestCase):
         chip = self.make(rig)
         chip.start()
         rig.model.unplugged = 0x00
-        chip.tx[1] = 0x26
+        chip.tx[mfrc522.TX_AT] = 0x26
         with self.assertRaises(mfrc522.ReaderDown):
             chip.exchange(1, 250, tx_last_bits=7)
 
@@ -284,3 +286,53 @@ class Gestures(unittest.TestCase):
             self.poll_for(100)
             self.assertTrue(self.reader.is_up)
             self.assertTrue(self.reader.has_badge)
+
+
+class FuzzCard(cards.Card):
+    """Answers well, badly, or with anything at all, as a seeded chance has it."""
+
+    def __init__(self, uid, chance):
+        self._chance = chance
+        super().__init__(uid)
+
+    def receive(self, frame, bit_count, is_sound=True, is_enciphered=False):
+        bits = super().receive(frame, bit_count, is_sound, is_enciphered)
+        what = self._chance.bits(3)
+        if what < 3 or bits is None and what < 6:
+            return bits
+        length = self._chance.bits(10) if what == 3 else self._chance.bits(6)
+        if what == 4 and bits is not None:
+            return bits[:length]
+        if what == 5 and bits is not None and bits:
+            at = self._chance.bits(16) % len(bits)
+            bits[at] = 2 if self._chance.bits(1) else bits[at] ^ 1
+            return bits
+        return bytearray(self._chance.bits(1) for _ in range(length))
+
+
+class Fuzz(unittest.TestCase):
+    def test_no_answer_breaks_the_reader_or_becomes_another_badge(self):
+        identities = {b"\x04" + UID4 + bytes(6), b"\x07" + UID7 + bytes(3), b"\x0a" + UID10}
+        for seed in range(1, 13):
+            rig = Rig(has_irq=seed & 1 == 1)
+            reader = Credentials(rig, Settings)
+            self.assertTrue(reader.start())
+            uid = (UID4, UID7, UID10)[seed % 3]
+            card = rig.enter(FuzzCard(uid, Chance(seed)))
+            for _ in range(150):
+                badge = reader.poll()
+                if badge is not None:
+                    self.assertIn(bytes(badge.identity), identities)
+                if not reader.is_up:
+                    self.assertTrue(reader.start())
+                rig.clock.advance_ms(8)
+            self.assertGreater(reader.errors, 10)
+            rig.leave(card)
+            rig.clock.advance_ms(1500)
+            reader.poll()
+            rig.clock.advance_ms(1500)
+            reader.poll()
+            rig.enter(cards.Card(UID7))
+            rig.clock.advance_ms(10)
+            found = [reader.poll() for _ in range(3)]
+            self.assertTrue(any(badge is not None for badge in found))

@@ -12,7 +12,7 @@ from sim.cards import Card
 from sim.field import RfField
 from sim.mfrc522 import Mfrc522
 from sim.network import SwitchedNetwork
-from sim.spi import Pin, SpiBus, chip_select_pin, reset_pin
+from sim.spi import IrqPin, Pin, SpiBus, chip_select_pin, reset_pin
 
 _MAX_LINE_BYTES = 256
 _LOOK_MS = 2
@@ -57,6 +57,7 @@ class Bench:
         self.spi = SpiBus(self.chip)
         self.reader_cs = chip_select_pin(self.chip)
         self.reader_reset = reset_pin(self.chip)
+        self.reader_irq = IrqPin(self.chip)
         self.strike = StrikePin(strike_active)
         self.leds = (Pin(0), Pin(0), Pin(0))
         self.buzzer = Pin(0)

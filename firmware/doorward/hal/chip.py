@@ -35,6 +35,8 @@ class ChipBoard(Board):
         # The reader is held in reset, and not selected, until its driver starts it.
         self.reader_cs = pin(pins.READER_CS, pin.OUT, value=1)
         self.reader_reset = pin(pins.READER_RESET, pin.OUT, value=0)
+        # Pulled up: a line that is not wired stays high, and the driver notices that it is dead.
+        self.reader_irq = pin(pins.READER_IRQ, pin.IN, pin.PULL_UP)
         self.spi = spi(
             pins.SPI,
             baudrate=pins.SPI_BAUD,

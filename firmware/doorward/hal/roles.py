@@ -118,6 +118,7 @@ class Board:
     spi: "Any" = None
     reader_cs: "Any" = None
     reader_reset: "Any" = None
+    reader_irq: "Any" = None  # input pin; the reader does without
     ticks: "Any" = None
     provision: "Any" = None  # FlashRegion
     state: "Any" = None  # FlashRegion

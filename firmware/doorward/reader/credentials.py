@@ -32,7 +32,7 @@ class Credentials:
     def __init__(self, board, settings) -> None:
         """board: has spi, reader_cs, reader_reset, ticks. settings: the Config."""
         ticks = board.ticks
-        chip = MFRC522(board.spi, board.reader_cs, ticks, board.reader_reset)
+        chip = MFRC522(board.spi, board.reader_cs, ticks, board.reader_reset, board.reader_irq)
         self.chip = chip
         self.is_up = False
         self.has_badge = False
@@ -46,6 +46,7 @@ class Credentials:
         self._seen = [_Seen() for _ in range(_MEMORY)]
         self._checked_ms = 0
         self._presence_ms = 0
+        self._must_halt = False
 
     def start(self) -> bool:
         """Bring the chip up. False, with `fault` set, where it does not come."""
@@ -54,6 +55,7 @@ class Credentials:
         except ReaderDown as error:
             return self._lose(error)
         self._checked_ms = self._ticks.ticks_ms()
+        self._must_halt = False
         self.is_up = True
         self.fault = ""
         return True
@@ -81,10 +83,15 @@ class Credentials:
         now_ms = self._ticks.ticks_ms()
         if self._ticks.ticks_diff(now_ms, self._checked_ms) >= self._check_ms:
             self._checked_ms = now_ms
+            # A chip that lost its settings still answers, and is deaf: nobody would notice.
             if not self.chip.is_healthy():
                 raise ReaderDown("the chip lost its settings")
-        is_wake_up = self._is_presence_due(now_ms)
         activation = self._activation
+        if self._must_halt:
+            # Left until the door has decided: a halt costs air time that an officer would wait.
+            self._must_halt = False
+            activation.halt()
+        is_wake_up = self._is_presence_due(now_ms)
         field_us = self._ticks.ticks_us()
         if not activation.request(is_wake_up):
             self.has_badge = self._forget_absent(now_ms)
@@ -95,7 +102,7 @@ class Credentials:
             return None
         if activation.had_collision:
             self._keep_all(now_ms)
-        activation.halt()
+        self._must_halt = True
         badge = self._badge
         badge.identity[0] = activation.uid_length
         for i in range(MAX_UID_BYTES):

@@ -9,9 +9,9 @@ except ImportError:  # CPython, where the tests run
     const = int
 
 try:
-    from .mfrc522 import COLLISION, OK, TIMEOUT
+    from .mfrc522 import COLLISION, OK, RX_AT, TIMEOUT, TX_AT
 except ImportError:  # installed beside each other, without the package
-    from mfrc522 import COLLISION, OK, TIMEOUT
+    from mfrc522 import COLLISION, OK, RX_AT, TIMEOUT, TX_AT
 
 _REQA = const(0x26)  # 6.4.1
 _WUPA = const(0x52)
@@ -21,11 +21,18 @@ _CASCADE_TAG = const(0x88)
 _SAK_NOT_COMPLETE = const(0x04)  # 6.5.3.4: the UID goes on at the next cascade level
 
 # The answer to REQA, anticollision and SELECT begins exactly 1172 or 1236 carrier periods after
-# the command (6.2.1.1), 91.15 us; the timer stops at the fifth bit, 47 us later.
-_LAYER3_TIMEOUT_US = const(250)
-# HLTA has no answer; 1 ms of silence acknowledges it (6.4.3).
-_HALT_TIMEOUT_US = const(1000)
+# the command (6.2.1.1), 91.15 us; the timer stops at the fifth bit, 47 us later. HLTA has no answer
+# and runs into the same time-out: a card that heard it is silent at once (6.4.3).
+_TIMEOUT_US = const(250)
+# Air time from StartSend to the end of a sound answer at 9.44 us a bit, frame delay included: the
+# PCD's frame is 1 + 9 bits a byte (REQA: 8), the card's 1 + 9 bits a byte.
+_REQUEST_US = const(340)  # 8 bits, 86 us, ATQA 19 bits
+_ANTICOLLISION_US = const(690)  # 19 bits, 86 us, UID part and BCC 46 bits
+_SELECT_US = const(1120)  # 82 bits, 86 us, SAK and CRC 28 bits
+_HALT_US = const(640)  # 37 bits, then the time-out
 _MAX_ROUNDS = const(32)
+# Where UID part and BCC stand in the chip's tx: behind SEL and NVB.
+_PART = const(3)
 
 # Outcomes beyond the chip's own.
 BAD_BCC = const(16)
@@ -58,8 +65,9 @@ class Activation:
 
         An answer that is garbled, as by several cards or one still on its way in, counts.
         """
-        self._chip.tx[1] = _WUPA if is_wake_up else _REQA
-        outcome = self._chip.exchange(1, _LAYER3_TIMEOUT_US, tx_last_bits=7)
+        chip = self._chip
+        chip.tx[TX_AT] = _WUPA if is_wake_up else _REQA
+        outcome = chip.exchange(1, _TIMEOUT_US, False, 7, 0, 2, _REQUEST_US)
         self.had_collision = outcome == COLLISION
         return outcome != TIMEOUT
 
@@ -69,39 +77,38 @@ class Activation:
         Whether the UID goes on at the next level is the SAK's cascade bit alone: 0x88 is a
         cascade tag only there, and a legal first byte of a 4-byte UID.
         """
+        tx = self._chip.tx
+        uid = self.uid
         at = 0
         for sel in _CASCADE:
             outcome = self._resolve(sel)
+            if outcome == OK:
+                outcome = self._select_level(sel)
             if outcome != OK:
                 return self._fail(outcome)
-            rx = self._chip.rx
-            outcome = self._select_level(sel)
-            if outcome != OK:
-                return self._fail(outcome)
-            tx = self._chip.tx
-            sak = rx[1]
+            sak = self._chip.rx[RX_AT]
             if not sak & _SAK_NOT_COMPLETE:
                 for i in range(4):
-                    self.uid[at + i] = tx[3 + i]
+                    uid[at + i] = tx[_PART + i]
                 self.uid_length = at + 4
                 self.sak = sak
                 return True
-            if tx[3] != _CASCADE_TAG:
+            if tx[_PART] != _CASCADE_TAG:
                 return self._fail(NONSENSE)
             for i in range(3):
-                self.uid[at + i] = tx[4 + i]
+                uid[at + i] = tx[_PART + 1 + i]
             at += 3
         return self._fail(ENDLESS_CASCADE)
 
     def halt(self) -> None:
         """Send HLTA: the selected card stays silent until WUPA or until it loses the field."""
-        tx = self._chip.tx
-        tx[1] = _HLTA
-        tx[2] = 0
-        self._chip.exchange(2, _HALT_TIMEOUT_US, has_crc=True)
+        chip = self._chip
+        chip.tx[TX_AT] = _HLTA
+        chip.tx[TX_AT + 1] = 0
+        chip.exchange(2, _TIMEOUT_US, True, 0, 0, 0, _HALT_US)
 
     def _resolve(self, sel: int) -> int:
-        """Find one card's four bytes and BCC at a cascade level; leave them in tx[3:8].
+        """Find one card's four bytes and BCC at a cascade level; leave them in tx from _PART on.
 
         At a collision the branch of the set bit is followed (6.5.3.1), so the number of known
         bits grows each round and the loop ends.
@@ -109,30 +116,33 @@ class Activation:
         chip = self._chip
         tx = chip.tx
         rx = chip.rx
-        tx[1] = sel
-        for i in range(3, 8):
+        tx[TX_AT] = sel
+        for i in range(_PART, _PART + 5):
             tx[i] = 0
         known = 0
         for _ in range(_MAX_ROUNDS):
             whole = known >> 3
             rest = known & 7
-            tx[2] = (2 + whole) << 4 | rest
+            tx[TX_AT + 1] = (2 + whole) << 4 | rest
             length = 2 + whole + (1 if rest else 0)
-            outcome = chip.exchange(length, _LAYER3_TIMEOUT_US, tx_last_bits=rest, rx_align=rest)
-            if outcome not in (OK, COLLISION):
+            # Every known bit is one more to send and one less to receive.
+            outcome = chip.exchange(
+                length, _TIMEOUT_US, False, rest, rest, 5 - whole, _ANTICOLLISION_US
+            )
+            if outcome != OK and outcome != COLLISION:
                 return outcome
-            if chip.rx_bytes != 5 - whole and outcome == OK:
+            if outcome == OK and chip.rx_bytes != 5 - whole:
                 return NONSENSE
             # Bits already known were sent, not received: keep them in the shared byte.
             mask = (1 << rest) - 1
             for i in range(min(chip.rx_bytes, 5 - whole)):
-                value = rx[1 + i]
+                value = rx[RX_AT + i]
                 if i == 0:
-                    value = value & ~mask | tx[3 + whole] & mask
-                tx[3 + whole + i] = value
+                    value = value & ~mask | tx[_PART + whole] & mask
+                tx[_PART + whole + i] = value
             if outcome == OK:
-                is_sound = tx[3] ^ tx[4] ^ tx[5] ^ tx[6] == tx[7]
-                return OK if is_sound else BAD_BCC
+                bcc = tx[_PART] ^ tx[_PART + 1] ^ tx[_PART + 2] ^ tx[_PART + 3]
+                return OK if bcc == tx[_PART + 4] else BAD_BCC
             self.had_collision = True
             position = (known & ~7) + chip.coll_pos
             if chip.coll_pos == 0 or not known < position <= 32:
@@ -144,17 +154,17 @@ class Activation:
     def _follow_set_bit(self, position: int) -> None:
         """Set bit `position` (1 to 32) of the UID in tx and clear everything behind it."""
         tx = self._chip.tx
-        index = (position - 1) >> 3
+        index = _PART + ((position - 1) >> 3)
         bit = (position - 1) & 7
-        tx[3 + index] = tx[3 + index] & ((1 << bit) - 1) | 1 << bit
-        for i in range(index + 1, 5):
-            tx[3 + i] = 0
+        tx[index] = tx[index] & ((1 << bit) - 1) | 1 << bit
+        for i in range(index + 1, _PART + 5):
+            tx[i] = 0
 
     def _select_level(self, sel: int) -> int:
         chip = self._chip
-        chip.tx[1] = sel
-        chip.tx[2] = 0x70
-        outcome = chip.exchange(7, _LAYER3_TIMEOUT_US, has_crc=True)
+        chip.tx[TX_AT] = sel
+        chip.tx[TX_AT + 1] = 0x70
+        outcome = chip.exchange(7, _TIMEOUT_US, True, 0, 0, 1, _SELECT_US)
         if outcome == OK and (chip.rx_bytes != 1 or chip.rx_last_bits):
             return NONSENSE
         return outcome
