@@ -298,7 +298,7 @@ class FuzzCard(cards.Card):
     def receive(self, frame, bit_count, is_sound=True, is_enciphered=False):
         bits = super().receive(frame, bit_count, is_sound, is_enciphered)
         what = self._chance.bits(3)
-        if what < 3 or bits is None and what < 6:
+        if what < 3 or (bits is None and what < 6):
             return bits
         length = self._chance.bits(10) if what == 3 else self._chance.bits(6)
         if what == 4 and bits is not None:

@@ -129,7 +129,7 @@ class Activation:
             outcome = chip.exchange(
                 length, _TIMEOUT_US, False, rest, rest, 5 - whole, _ANTICOLLISION_US
             )
-            if outcome != OK and outcome != COLLISION:
+            if outcome not in (OK, COLLISION):
                 return outcome
             if outcome == OK and chip.rx_bytes != 5 - whole:
                 return NONSENSE

@@ -218,7 +218,7 @@ class MFRC522:
         self._has_crc = False
         self._write(_DIV_IEN, _IRQ_PUSH_PULL)
         self._write(_COM_IEN, _IRQ_INVERTED | _RX_IRQ | _TIMER_IRQ)
-        self.has_irq = self._irq is not None and self._moves_irq()
+        self.has_irq = self._irq is not None and self._moves(self._irq)
         self.antenna(True)
         self._write(_COMMAND, _TRANSCEIVE)
         if not self.is_healthy():
@@ -347,8 +347,8 @@ class MFRC522:
         """Return once an answer is complete, the chip's timer is over, or nothing ever comes."""
         ticks_us = self._ticks_us
         diff = self._ticks_diff
-        if self.has_irq:
-            irq = self._irq
+        irq = self._irq
+        if irq is not None and self.has_irq:
             while irq() and diff(ticks_us(), start_us) < limit_us:
                 pass
             if not irq():
@@ -389,12 +389,12 @@ class MFRC522:
                 raise ReaderDown("the chip does not come out of reset")
             is_late = self._ticks_diff(self._ticks_us(), start_us) > _RESET_LIMIT_US
 
-    def _moves_irq(self) -> bool:
+    def _moves(self, irq) -> bool:
         """Does the interrupt pin follow an interrupt that is raised and cleared by hand?"""
         self._write(_COM_IRQ, _CLEAR_ALL)
-        is_idle_high = self._irq() == 1
+        is_idle_high = irq() == 1
         self._write(_COM_IRQ, _SET | _TIMER_IRQ)
-        is_active_low = self._irq() == 0
+        is_active_low = irq() == 0
         self._write(_COM_IRQ, _CLEAR_ALL)
         return is_idle_high and is_active_low
 
