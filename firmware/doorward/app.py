@@ -200,6 +200,8 @@ class App:
                 "is_up": reader.is_up,
                 "fault": reader.fault,
                 "version": reader.chip.version,
+                "self_test": reader.self_test,
+                "has_irq": reader.chip.has_irq,
                 "errors": reader.errors,
             },
             "lists": [

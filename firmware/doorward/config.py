@@ -27,10 +27,22 @@ class Setting:
 
     kind: int, str or bool; low and high bound an int, or a str's length. is_name: the text goes
     into MQTT topics and signed objects, so it is letters, digits, hyphens and underscores.
+    choices: the only values there are, where a range says too little.
     """
 
     def __init__(
-        self, name, kind, default, low, high, unit, meaning, *, is_secret=False, is_name=False
+        self,
+        name,
+        kind,
+        default,
+        low,
+        high,
+        unit,
+        meaning,
+        *,
+        is_secret=False,
+        is_name=False,
+        choices=(),
     ) -> None:
         self.name = name
         self.kind = kind
@@ -41,6 +53,7 @@ class Setting:
         self.meaning = meaning
         self.is_secret = is_secret
         self.is_name = is_name
+        self.choices = choices
 
     def check(self, value):
         """Return `value`, or raise ConfigError."""
@@ -51,6 +64,8 @@ class Setting:
         if self.kind is not bool and not self.low <= size <= self.high:
             shown = "(secret)" if self.is_secret else repr(value)
             raise ConfigError(f"{self.name}: {shown} is not {self.allowed()}")
+        if self.choices and value not in self.choices:
+            raise ConfigError(f"{self.name}: {value!r} is not {self.allowed()}")
         if self.is_name and not all(byte in _NAME_BYTES for byte in value.encode()):
             raise ConfigError(f"{self.name}: {value!r} is not {self.allowed()}")
         return value
@@ -59,6 +74,8 @@ class Setting:
         """Return what the setting takes, in words."""
         if self.kind is bool:
             return "true or false"
+        if self.choices:
+            return "one of " + ", ".join(str(choice) for choice in self.choices) + " " + self.unit
         if self.is_name:
             return f"a name of {self.low} to {self.high} letters, digits, - and _"
         if self.kind is str:
@@ -75,6 +92,7 @@ SETTINGS = (
     Setting("same_badge_ms",        int, 1000,   200,  10000, "ms", "a badge that stays at the reader is not read again before it was away this long"),
     Setting("reader_retry_ms",      int, 1000,   100,  60000, "ms", "pause between attempts to start a reader that is down"),
     Setting("reader_check_ms",      int, 2000,   200,  60000, "ms", "pause between looks at the reader's own registers"),
+    Setting("reader_gain_db",       int, 38,     18,   48, "dB", "receiver gain: more reaches further and can blind it near by", choices=(18, 23, 33, 38, 43, 48)),
     Setting("quiet_ms",             int, 1000,   100,  10000, "ms", "no badge for this long before the board may stall"),
     Setting("is_silent",            bool, False, 0,    1, "", "the buzzer stays off"),
     Setting("broker_host",          str, "",     0,    64, "", "MQTT broker, an IP address; empty: no uplink"),

@@ -37,6 +37,7 @@ class SimTicks:
 
 
 class Settings:
+    reader_gain_db = 38
     same_badge_ms = 1000
     reader_check_ms = 2000
 
@@ -177,6 +178,40 @@ class Chip(unittest.TestCase):
             chip.start()
             self.assertEqual(chip.version, 0x92)
             self.assertTrue(chip.is_healthy())
+
+    def test_the_self_test_knows_nxp_and_spares_clones(self):
+        for version, is_passed in ((0x92, True), (0x91, True), (0x88, False), (0x12, False)):
+            rig = Rig()
+            rig.model = Mfrc522(rig.field, rig.clock, version=version)
+            rig.spi = SpiBus(rig.model, rig.clock, baudrate=8_000_000, call_ns=20_000)
+            rig.reader_cs = chip_select_pin(rig.model)
+            rig.reader_reset = reset_pin(rig.model)
+            reader = Credentials(rig, Settings)
+            self.assertTrue(reader.start())
+            self.assertEqual(reader.self_test, is_passed)
+            self.assertEqual(reader.chip.version, version)
+            rig.enter(cards.Card(UID7))
+            rig.clock.advance_ms(5)
+            self.assertEqual(reader.poll().uid(), UID7)
+
+    def test_gain_is_set_and_kept(self):
+        rig = Rig()
+        chip = self.make(rig)
+        chip.start()
+        chip.gain(48)
+        self.assertEqual(rig.model.gain_db, 48)
+        chip.start()
+        self.assertEqual(rig.model.gain_db, 48)
+
+    def test_an_interrupt_line_that_is_dead_is_not_used(self):
+        rig = Rig()
+        for level in (0, 1):
+            chip = mfrc522.MFRC522(
+                rig.spi, rig.reader_cs, rig.ticks, rig.reader_reset, lambda level=level: level
+            )
+            chip.start()
+            self.assertFalse(chip.has_irq)
+            self.assertFalse(iso14443a.Activation(chip).request())
 
     def test_a_missing_chip_is_down(self):
         for stuck in (0x00, 0xFF):

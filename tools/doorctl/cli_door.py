@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import click
+from doorward.reader.mfrc522 import VERSIONS
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
@@ -89,7 +90,7 @@ def status(port: str | None, is_json: bool) -> None:
         ("clock", f"{now:%Y-%m-%d %H:%M:%S} UTC, {found['clock']['quality']}"),
         (
             "reader",
-            f"up, version 0x{reader['version']:02X}, {reader['errors']} errors"
+            f"up, {_chip(reader)}, {reader['errors']} errors"
             if reader["is_up"]
             else f"DOWN: {reader['fault']}",
         ),
@@ -155,6 +156,13 @@ def log(first: int, port: str | None, is_json: bool) -> None:
     console = Console()
     console.width = console.width if console.is_terminal else 120
     console.print(table)
+
+
+def _chip(reader: dict) -> str:
+    name = VERSIONS.get(reader["version"], f"unknown version 0x{reader['version']:02X}")
+    return name + (
+        ", self-test passed" if reader["self_test"] else ", self-test failed (a clone?)"
+    )
 
 
 def _age(seconds: int) -> str:

@@ -27,17 +27,27 @@ class Credentials:
         has_badge: a badge was in the field at the last look.
         errors: frames of the RF side that were no valid answer, so far.
         fault: why the chip is down, in words; "" while it is up.
+        self_test: did the chip pass its own at the first start? None: not run yet. Clones fail
+            it and work, so it is told and nothing hangs on it.
     """
 
     def __init__(self, board, settings) -> None:
         """board: has spi, reader_cs, reader_reset, ticks. settings: the Config."""
         ticks = board.ticks
-        chip = MFRC522(board.spi, board.reader_cs, ticks, board.reader_reset, board.reader_irq)
+        chip = MFRC522(
+            board.spi,
+            board.reader_cs,
+            ticks,
+            board.reader_reset,
+            board.reader_irq,
+            gain_db=settings.reader_gain_db,
+        )
         self.chip = chip
         self.is_up = False
         self.has_badge = False
         self.errors = 0
         self.fault = "not started"
+        self.self_test: bool | None = None
         self._ticks = ticks
         self._same_badge_ms = settings.same_badge_ms
         self._check_ms = settings.reader_check_ms
@@ -51,6 +61,8 @@ class Credentials:
     def start(self) -> bool:
         """Bring the chip up. False, with `fault` set, where it does not come."""
         try:
+            if self.self_test is None:
+                self.self_test = self.chip.self_test()
             self.chip.start()
         except ReaderDown as error:
             return self._lose(error)

@@ -129,7 +129,9 @@ class Activation:
             outcome = chip.exchange(
                 length, _TIMEOUT_US, False, rest, rest, 5 - whole, _ANTICOLLISION_US
             )
-            if outcome not in (OK, COLLISION):
+            # Two comparisons, because a tuple to look in would be allocated.
+            is_collision = outcome == COLLISION
+            if outcome != OK and not is_collision:
                 return outcome
             if outcome == OK and chip.rx_bytes != 5 - whole:
                 return NONSENSE
