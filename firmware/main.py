@@ -29,7 +29,7 @@ async def build(board: roles.Board) -> App:
     reader = Credentials(board, settings)
 
     gate = Gate(ticks, quiet_ms=settings.quiet_ms)
-    time = WallTime(ticks, *board.wall_clock(), kept.get_u32(state.TIME_FLOOR))
+    time = WallTime(ticks, *board.wall_clock())
     if board.network is not None:
         board.network.configure(settings.wifi_ssid, settings.wifi_password, gate)
     boot = kept.get_u32(state.BOOT_COUNT) + 1

@@ -34,6 +34,9 @@ _INPUT_MS = const(10)
 _REVIVE_MS = const(1000)
 # How long a dying board may take to get its last records onto flash.
 _LAST_WORDS_MS = const(300)
+# Records of refused objects: so many in a row, then one in ten minutes.
+_REFUSALS_AT_ONCE = const(24)
+_REFUSAL_EVERY_MS = const(600_000)
 
 
 class Taps:
@@ -55,11 +58,14 @@ class Taps:
 class Receiver:
     """Takes signed objects from any carrier and records how it ended."""
 
-    def __init__(self, intake, time, note, now_ms) -> None:
+    def __init__(self, intake, note, ticks) -> None:
         self._intake = intake
-        self._time = time
         self._note = note
-        self._now_ms = now_ms
+        self._ticks = ticks
+        self._now_ms = ticks.ticks_ms
+        self._credit = _REFUSALS_AT_ONCE
+        self._credited_ms = ticks.ticks_ms()
+        self._unrecorded = 0
 
     def begin(self, total_bytes: int) -> None:
         try:
@@ -81,7 +87,6 @@ class Receiver:
         """Put the object in force; return what it is, for whoever sent it."""
         allowlist = await self._intake.finish()
         header = allowlist.header
-        self._time.raise_floor(header.issued_s)
         event = Event(LIST_IN_FORCE, self._now_ms(), detail=header.entry_count)
         event.issuer_id = header.issuer_id
         event.list_version = header.version
@@ -94,13 +99,29 @@ class Receiver:
 
     def refuse(self, code: int) -> None:
         """Record a refusal, and forget what was received; being busy with another is no reason to."""
-        event = Event(OBJECT_REFUSED, self._now_ms(), reason=code)
+        event = Event(OBJECT_REFUSED, self._now_ms(), reason=code, detail=self._unrecorded)
         if self._intake.header is not None:
             event.issuer_id = self._intake.header.issuer_id
             event.list_version = self._intake.header.version
         if code != BUSY:
             self._intake.abort()
-        self._note(event)
+        if self._may_record():
+            self._unrecorded = 0
+            self._note(event)
+        else:
+            self._unrecorded += 1
+
+    def _may_record(self) -> bool:
+        """Refusals are free to whoever holds a cable: without a limit they could push what has not
+        been delivered yet out of the journal. What goes unrecorded is counted in the next one."""
+        now_ms = self._now_ms()
+        if self._ticks.ticks_diff(now_ms, self._credited_ms) >= _REFUSAL_EVERY_MS:
+            self._credited_ms = now_ms
+            self._credit = min(self._credit + 1, _REFUSALS_AT_ONCE)
+        if not self._credit:
+            return False
+        self._credit -= 1
+        return True
 
 
 class App:
@@ -123,7 +144,7 @@ class App:
         self._start_ms = board.ticks.ticks_ms()
         self._revived = 0
         self._taps = Taps()
-        self.receiver = Receiver(access.intake, time, self.note, board.ticks.ticks_ms)
+        self.receiver = Receiver(access.intake, self.note, board.ticks)
         self.uplink: Any = None
         self.console: Any = None
 
@@ -169,6 +190,7 @@ class App:
             ("reader", self._watch_reader, True),
             ("strike", self._portal.watch_strike, True),
             ("journal", self._journal.run, True),
+            ("journal-upkeep", self._journal.tend, True),
             ("inputs", self._watch_inputs, True),
             ("indicator", self._portal.play, False),
             ("console", self.console.run, False),

@@ -25,7 +25,6 @@ JOURNAL_KEY = 4  # provision: 32 bytes, chains the journal
 UPLINK_KEY = 5  # provision: TLS pre-shared key
 BOOT_COUNT = 16  # state: u32
 POSTURE = 17  # state: u8
-TIME_FLOOR = 18  # state: u32, Unix seconds of the newest object accepted
 LISTS = 19  # state: which list lies where, access.shelf
 FLOORS = 20  # state: lowest version still accepted by issuer, access.shelf
 ACKNOWLEDGED = 21  # state: u32, highest journal sequence the server has

@@ -6,21 +6,16 @@ from .values import CLOCK_HELD, CLOCK_SYNCED, CLOCK_UNSET
 class WallTime:
     """Counts Unix time on from its last setting, by ticks, and knows the quality of the result.
 
-    A floor bounds it from below: it is never earlier than the newest signed object accepted, so
-    that even a door whose clock was never set refuses what expired before that.
-
     Attributes:
         quality: CLOCK_UNSET, CLOCK_HELD or CLOCK_SYNCED.
-        floor_s: Unix seconds.
     """
 
-    def __init__(self, ticks, seconds: int = 0, quality: int = CLOCK_UNSET, floor_s: int = 0):
+    def __init__(self, ticks, seconds: int = 0, quality: int = CLOCK_UNSET) -> None:
         self._ticks = ticks
         self._base_s = seconds
         self._base_ms = ticks.ticks_ms()
         self._rest_ms = 0
         self.quality = quality
-        self.floor_s = floor_s
 
     def set(self, seconds: int, quality: int = CLOCK_SYNCED) -> None:
         """Take `seconds` (Unix) as the time from here on."""
@@ -34,12 +29,8 @@ class WallTime:
         if self.quality == CLOCK_SYNCED:
             self.quality = CLOCK_HELD
 
-    def raise_floor(self, seconds: int) -> None:
-        """Learn from an accepted object that it is at least `seconds` (Unix)."""
-        self.floor_s = max(self.floor_s, seconds)
-
     def now_s(self) -> int:
-        """Return Unix seconds; with the clock unset the lower bound, which may be 0."""
+        """Return Unix seconds, 0 with the clock unset."""
         # Folding ticks into the base on every call keeps the difference far below the wrap of
         # ticks (6 days on the boards), as long as something asks at least daily; the app does.
         now_ms = self._ticks.ticks_ms()
@@ -47,9 +38,7 @@ class WallTime:
         self._base_ms = now_ms
         self._base_s += elapsed_ms // 1000
         self._rest_ms = elapsed_ms % 1000
-        if self.quality == CLOCK_UNSET:
-            return self.floor_s
-        return max(self._base_s, self.floor_s)
+        return 0 if self.quality == CLOCK_UNSET else self._base_s
 
     def at_s(self, ticks_ms: int) -> int:
         """Return the Unix seconds at an earlier `ticks_ms`, 0 where the clock was never set."""

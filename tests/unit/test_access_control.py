@@ -7,9 +7,11 @@ from doorward import state
 from doorward.access.control import Access, blind
 from doorward.hal.roles import SECTOR_BYTES, STATE_SLOT_BYTES
 from doorward.trust.keyring import open_ring
+from doorward.trust.objects import Header
 from doorward.trust.primitives import HmacKey, no_pause, run_through
 from doorward.values import (
     CLOCK_SYNCED,
+    CLOCK_UNSET,
     DISABLED,
     DOOR_DISABLED,
     EXPIRED,
@@ -155,8 +157,10 @@ class MappedDecideTest(DecideTest):
 class FakeList:
     """A list that has every badge, with the entry it was given."""
 
-    def __init__(self, entry):
+    def __init__(self, entry, issued_s=0):
         self.entry = entry
+        self.header = Header()
+        self.header.issued_s = issued_s
 
     def find(self, badge_id, entry):
         entry.cardholder_class = self.entry.cardholder_class
@@ -187,6 +191,22 @@ class TwoListsTest(AccessCase):
 
     def test_else_the_first_says_why_not(self):
         self.assertEqual(self.decide((1, 5), (2, 6)), (EXPIRED, 1))
+
+    def test_a_misdated_list_ages_nobody_elses(self):
+        def listed(until_s, issued_s):
+            entry = Entry()
+            entry.cardholder_class = STAFF
+            entry.valid_until_s = until_s
+            return FakeList(entry, issued_s)
+
+        soon_s = ISSUED_S + 1000
+        for quality in (CLOCK_SYNCED, CLOCK_UNSET):
+            self.time.set(ISSUED_S, quality)
+            self.access.shelf.lists = [listed(soon_s, ISSUED_S), listed(soon_s, soon_s + 9)]
+            self.assertTrue(self.access.decide(holder(STAFF, 0)).is_grant)
+            # On its own the misdated list's entries are over.
+            self.access.shelf.lists = [listed(soon_s, soon_s + 9)]
+            self.assertEqual(self.access.decide(holder(STAFF, 0)).reason, EXPIRED)
 
 
 class PostureTest(AccessCase):

@@ -28,11 +28,11 @@ class ShelfTest(unittest.TestCase):
         """Start anew on the same flash."""
         self.shelf = Shelf(self.flash, state.Snapshots(self.kept, STATE_SLOT_BYTES), self.ring)
 
-    def put(self, name, issuer_id, version, sector, issued_s=5):
+    def put(self, name, issuer_id, version, sector):
         data = read(name)
         self.flash.data[sector * SECTOR_BYTES : sector * SECTOR_BYTES + len(data)] = data
         place = Place(issuer_id, version, sector, len(data))
-        run_through(self.shelf.put_in_force(place, issued_s, OpenGate()))
+        run_through(self.shelf.put_in_force(place, OpenGate()))
 
     def versions(self):
         return [(listed.issuer, listed.header.version) for listed in self.shelf.lists]
@@ -52,12 +52,6 @@ class ShelfTest(unittest.TestCase):
             self.assertEqual(self.shelf.floor(self.district), 1)
             self.assertEqual(self.shelf.corrupt, [])
             self.start()
-
-    def test_time_floor_only_rises(self):
-        self.put("police_1.dwl", self.police, 1, 0, issued_s=50)
-        self.put("police_2.dwl", self.police, 2, 2, issued_s=40)
-        snapshots = state.Snapshots(self.kept, STATE_SLOT_BYTES)
-        self.assertEqual(snapshots.get_u32(state.TIME_FLOOR), 50)
 
     def test_a_cut_at_the_commit_leaves_the_old_list(self):
         self.put("police_1.dwl", self.police, 1, 0)

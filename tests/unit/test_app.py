@@ -1,9 +1,10 @@
 """The app: strike first, and nothing that fails while deciding opens or breaks anything."""
 
+import asyncio
 import unittest
 
 from doorward import values
-from doorward.app import App
+from doorward.app import App, Receiver
 from doorward.values import Badge, Decision, Entry
 from doorward.walltime import WallTime
 from support import FakeTicks, OpenGate
@@ -60,6 +61,49 @@ class Journal:
     def note(self, event):
         self.calls.append("note")
         self.events.append(event)
+
+
+class Refusals(unittest.TestCase):
+    def test_a_flood_of_refusals_does_not_fill_the_journal(self):
+        class Intake:
+            header = None
+            is_open = False
+
+            def abort(self):
+                pass
+
+        ticks = FakeTicks()
+        events = []
+        receiver = Receiver(Intake(), events.append, ticks)
+        for _ in range(5000):
+            receiver.refuse(values.TRUNCATED)
+            ticks.advance_ms(10)
+        self.assertLess(len(events), 30)
+        ticks.advance_ms(600_000)
+        receiver.refuse(values.TRUNCATED)
+        receiver.refuse(values.TRUNCATED)
+        # Nothing goes uncounted: the next record says how many there were.
+        self.assertGreater(events[-1].detail, 4900)
+
+
+class Restart(unittest.TestCase):
+    def test_a_dying_board_is_made_safe_and_reset_whatever_fails(self):
+        calls = []
+
+        class BrokenJournal:
+            async def flush(self):
+                calls.append("flush")
+                raise OSError("flash")
+
+        class Portal:
+            def make_safe(self):
+                calls.append("safe")
+
+        board = Board([])
+        board.reset = lambda: calls.append("reset")
+        app = App(board, Config, None, None, None, Access([]), Portal(), BrokenJournal(), 1)
+        asyncio.run(app._restart("reader", ValueError()))
+        self.assertEqual(calls, ["safe", "flush", "reset"])
 
 
 class Tap(unittest.TestCase):

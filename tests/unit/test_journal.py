@@ -204,3 +204,49 @@ class Ring(unittest.TestCase):
             world = World(trial.flash, trial.state_flash)
             written.append(0xFFFFFFFF)
         self.assertGreater(cuts, 100)
+
+    def test_no_event_waits_for_quiet_while_there_is_room(self):
+        class NeverQuiet:
+            async def run(self, call, *args):
+                await asyncio.sleep_ms(3_600_000)
+
+        world = World()
+        world.write(*range(63 * SECTORS))
+        world.restart()
+        journal = world.journal
+        journal._gate = NeverQuiet()
+
+        async def day():
+            tending = asyncio.create_task(journal.tend())
+            writing = asyncio.create_task(journal.run())
+            await asyncio.sleep_ms(5)
+            for detail in range(1000, 1000 + 10):
+                world.note(detail)
+                await asyncio.sleep_ms(2)
+            tending.cancel()
+            writing.cancel()
+
+        before = journal.next_sequence
+        journal._sector, journal._slot = journal._sector, 20  # room left in the current sector
+        journal._region.data[journal._sector * 4096 + 20 * 64 : (journal._sector + 1) * 4096] = (
+            b"\xff" * (4096 - 20 * 64)
+        )
+        asyncio.run(day())
+        self.assertEqual(journal.next_sequence, before + 10)
+
+    def test_an_erase_that_two_waited_for_is_done_once(self):
+        world = World()
+        world.write(*range(63 * SECTORS + 1))
+        journal = world.journal
+        current = journal._sector
+        journal._erase(current)
+        self.assertEqual(world.details()[-1], 63 * SECTORS)
+
+    def test_the_acknowledged_position_survives_a_restart(self):
+        world = World()
+        world.write(*range(80))
+        sequence, tag = last_of(asyncio.run(world.journal.read(70, 1)))
+        self.assertTrue(world.journal.acknowledge(sequence, tag))
+        asyncio.run(world.journal._persist_acknowledged())
+        world.restart()
+        self.assertEqual(world.journal.acknowledged, 70)

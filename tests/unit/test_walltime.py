@@ -1,4 +1,4 @@
-"""Honest time: quality, floor, and ticks that wrap."""
+"""Honest time: quality, and ticks that wrap."""
 
 import unittest
 
@@ -17,19 +17,11 @@ class Walltime(unittest.TestCase):
         ticks.advance_ms(500)
         self.assertEqual(time.now_s(), 1_700_000_003)
 
-    def test_an_unset_clock_says_only_the_floor(self):
-        time = WallTime(FakeTicks(), floor_s=1_600_000_000)
+    def test_an_unset_clock_says_nothing(self):
+        time = WallTime(FakeTicks(), 1_600_000_000)
         self.assertEqual(time.quality, CLOCK_UNSET)
-        self.assertEqual(time.now_s(), 1_600_000_000)
+        self.assertEqual(time.now_s(), 0)
         self.assertEqual(time.at_s(0), 0)
-
-    def test_it_is_never_earlier_than_what_was_accepted(self):
-        ticks = FakeTicks()
-        time = WallTime(ticks, 1_000, CLOCK_SYNCED)
-        time.raise_floor(5_000)
-        self.assertEqual(time.now_s(), 5_000)
-        time.raise_floor(4_000)
-        self.assertEqual(time.floor_s, 5_000)
 
     def test_ticks_may_wrap_as_often_as_they_like(self):
         ticks = FakeTicks()

@@ -79,8 +79,13 @@ class Access:
             entry = Entry()
             if not allowlist.find(badge_id, entry):
                 continue
-            entry.staleness = allowlist.staleness(entry.cardholder_class, now_s)
-            reason = decide(entry, badge.is_authenticated, self.posture, now_s, self._time.quality)
+            # It is not earlier than when this very list was issued, whatever the clock says. Not
+            # than when any was: one issuer's date must not age what another has signed.
+            bound_s = max(now_s, allowlist.header.issued_s)
+            entry.staleness = allowlist.staleness(entry.cardholder_class, bound_s)
+            reason = decide(
+                entry, badge.is_authenticated, self.posture, bound_s, self._time.quality
+            )
             # On two lists the one that opens counts; else the first says why it does not.
             if reason < UNKNOWN_BADGE:
                 return Decision(reason, badge_id, entry)

@@ -83,7 +83,7 @@ class Intake:
                     self.header.issuer_id, self.header.version, self._sector, self._total_bytes
                 )
                 await self._check_written(place)
-                await self._shelf.put_in_force(place, self.header.issued_s, self._gate)
+                await self._shelf.put_in_force(place, self._gate)
                 current = self._shelf.in_force(self.header.issuer_id)
             if current is None:
                 raise Refused(FLASH_FAULT)

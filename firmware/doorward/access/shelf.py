@@ -106,18 +106,16 @@ class Shelf:
             return None
         return Allowlist(self.region, place.sector * SECTOR_BYTES + parsed[1], header, issuer)
 
-    async def put_in_force(self, place: Place, issued_s: int, gate) -> None:
-        """Switch to the object at `place`, raise its issuer's floor and the floor of time."""
+    async def put_in_force(self, place: Place, gate) -> None:
+        """Switch to the object at `place` and raise its issuer's floor."""
         places = [old for old in self._places if old.issuer_id != place.issuer_id]
         places.append(place)
-        time_floor_s = max(self._snapshots.get_u32(state.TIME_FLOOR), issued_s)
         await self._snapshots.commit(
             {
                 state.LISTS: b"".join(
                     struct.pack(_PLACE, p.issuer_id, p.version, p.sector, p.length) for p in places
                 ),
                 state.FLOORS: self._floors_with(place.issuer_id, place.version),
-                state.TIME_FLOOR: struct.pack("<I", time_floor_s),
             },
             gate,
         )

@@ -28,6 +28,7 @@ _SPARE = const(2)
 # acknowledged since is sent again, and the collector knows it already.
 _PERSIST_EVERY = const(64)
 _PERSIST_AFTER_MS = const(30_000)
+_TEND_MS = const(1000)
 
 
 class Journal:
@@ -102,15 +103,18 @@ class Journal:
         return (self._sectors - _SPARE) * (_SLOTS - 1)
 
     async def run(self) -> None:
-        """Write noted events to flash and erase ahead. Critical."""
+        """Write noted events to flash. Critical. Waits for nothing but room, which `tend` makes."""
         while True:
             await self.flush()
+            await self._noted.wait()
+
+    async def tend(self) -> None:
+        """Erase ahead and keep the acknowledged position. Critical. May wait for quiet for long,
+        and apart from `run` so that no event waits with it."""
+        while True:
             await self._erase_ahead()
             await self._persist_acknowledged()
-            try:
-                await asyncio.wait_for_ms(self._noted.wait(), 1000)
-            except asyncio.TimeoutError:
-                pass
+            await asyncio.sleep_ms(_TEND_MS)
 
     async def flush(self) -> None:
         """Make every noted event durable."""
@@ -188,20 +192,30 @@ class Journal:
     async def _erase_ahead(self) -> None:
         if self._is_blank_ahead:
             return
+        current = self._sector
         for ahead in range(1, _SPARE + 1):
-            await self._make_blank((self._sector + ahead) % self._sectors)
-        self._is_blank_ahead = True
+            await self._make_blank((current + ahead) % self._sectors)
+        # The ring may have moved on while this waited; then there is one more to do.
+        self._is_blank_ahead = current == self._sector
 
     async def _make_blank(self, sector: int) -> None:
-        offset = sector * SECTOR_BYTES
-        if self._region.is_blank(offset, SECTOR_BYTES):
+        if self._is_blank(sector):
             return
-        await self._gate.run(self._region.erase, offset)
+        await self._gate.run(self._erase, sector)
+
+    def _erase(self, sector: int) -> None:
+        """Erase a sector, unless whoever else waited for the same has put it to use meanwhile."""
+        if sector == self._sector or self._is_blank(sector):
+            return
+        self._region.erase(sector * SECTOR_BYTES)
         first = self._first[sector]
         self._first[sector] = 0
         lost = self.oldest_sequence - 1 - max(first - 1, self.acknowledged)
         if first and lost > 0:
             self.note(Event(RECORDS_OVERWRITTEN, self._ticks.ticks_ms(), detail=lost))
+
+    def _is_blank(self, sector: int) -> bool:
+        return self._region.is_blank(sector * SECTOR_BYTES, SECTOR_BYTES)
 
     async def _persist_acknowledged(self) -> None:
         behind = self.acknowledged - self._persisted

@@ -113,8 +113,8 @@ _SELF_TEST_HEADS = {0x91: b"\x00\xc6\x37\xd5", 0x92: b"\x00\xeb\x66\xba"}
 
 # A 64-byte answer takes 5.4 ms at 106 kbit/s; one that goes on longer never ends.
 _LONGEST_ANSWER_US = const(8_000)
-_RESET_LIMIT_US = const(50_000)
-_SELF_TEST_LIMIT_US = const(20_000)
+_RESET_LIMIT_US = const(10_000)
+_SELF_TEST_LIMIT_US = const(10_000)
 _BUFFER_BYTES = const(25)  # the Mem command's, 10.3.1.2
 
 
@@ -200,7 +200,7 @@ class MFRC522:
     def start(self) -> None:
         """Reset and configure the chip, switch the antenna on. Raises ReaderDown.
 
-        Takes under 2 ms with a chip that answers; gives up after 50 ms.
+        Takes under 2 ms with a chip that answers; gives up after 10 ms.
         """
         self._reset_chip()
         self.version = self._read(_VERSION)
