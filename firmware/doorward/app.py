@@ -34,9 +34,10 @@ _INPUT_MS = const(10)
 _REVIVE_MS = const(1000)
 # How long a dying board may take to get its last records onto flash.
 _LAST_WORDS_MS = const(300)
-# Records of refused objects: so many in a row, then one in ten minutes.
-_REFUSALS_AT_ONCE = const(24)
-_REFUSAL_EVERY_MS = const(600_000)
+# Records that anybody with a cable or a loose wire can cause: so many in a row, then one in ten
+# minutes of each kind.
+_RECORDS_AT_ONCE = const(24)
+_RECORD_EVERY_MS = const(600_000)
 
 
 class Taps:
@@ -55,17 +56,46 @@ class Taps:
         self.longest_us = max(self.longest_us, taken_us)
 
 
+class Allowance:
+    """How many records of one kind may still be made, so that a flood of them cannot push out of
+    the journal what has not been delivered.
+
+    Attributes:
+        unrecorded: how many were not, since the last that was.
+    """
+
+    def __init__(self, ticks) -> None:
+        self._ticks = ticks
+        self._left = _RECORDS_AT_ONCE
+        self._granted_ms = ticks.ticks_ms()
+        self.unrecorded = 0
+
+    def take(self) -> bool:
+        """May one more be recorded? A no is counted."""
+        now_ms = self._ticks.ticks_ms()
+        if self._ticks.ticks_diff(now_ms, self._granted_ms) >= _RECORD_EVERY_MS:
+            self._granted_ms = now_ms
+            self._left = min(self._left + 1, _RECORDS_AT_ONCE)
+        if not self._left:
+            self.unrecorded += 1
+            return False
+        self._left -= 1
+        return True
+
+    def count_reset(self) -> int:
+        """Return `unrecorded` for the record that tells it, and begin to count anew."""
+        count, self.unrecorded = self.unrecorded, 0
+        return count
+
+
 class Receiver:
     """Takes signed objects from any carrier and records how it ended."""
 
     def __init__(self, intake, note, ticks) -> None:
         self._intake = intake
         self._note = note
-        self._ticks = ticks
         self._now_ms = ticks.ticks_ms
-        self._credit = _REFUSALS_AT_ONCE
-        self._credited_ms = ticks.ticks_ms()
-        self._unrecorded = 0
+        self._refusals = Allowance(ticks)
 
     def begin(self, total_bytes: int) -> None:
         try:
@@ -87,10 +117,13 @@ class Receiver:
         """Put the object in force; return what it is, for whoever sent it."""
         allowlist = await self._intake.finish()
         header = allowlist.header
-        event = Event(LIST_IN_FORCE, self._now_ms(), detail=header.entry_count)
-        event.issuer_id = header.issuer_id
-        event.list_version = header.version
-        self._note(event)
+        if not self._intake.is_repeat:
+            # The list that is in force already changes nothing and is worth no record: anybody
+            # may send it again and again.
+            event = Event(LIST_IN_FORCE, self._now_ms(), detail=header.entry_count)
+            event.issuer_id = header.issuer_id
+            event.list_version = header.version
+            self._note(event)
         return {
             "issuer": allowlist.issuer,
             "version": header.version,
@@ -99,29 +132,15 @@ class Receiver:
 
     def refuse(self, code: int) -> None:
         """Record a refusal, and forget what was received; being busy with another is no reason to."""
-        event = Event(OBJECT_REFUSED, self._now_ms(), reason=code, detail=self._unrecorded)
+        event = Event(OBJECT_REFUSED, self._now_ms(), reason=code)
         if self._intake.header is not None:
             event.issuer_id = self._intake.header.issuer_id
             event.list_version = self._intake.header.version
         if code != BUSY:
             self._intake.abort()
-        if self._may_record():
-            self._unrecorded = 0
+        if self._refusals.take():
+            event.detail = self._refusals.count_reset()
             self._note(event)
-        else:
-            self._unrecorded += 1
-
-    def _may_record(self) -> bool:
-        """Refusals are free to whoever holds a cable: without a limit they could push what has not
-        been delivered yet out of the journal. What goes unrecorded is counted in the next one."""
-        now_ms = self._now_ms()
-        if self._ticks.ticks_diff(now_ms, self._credited_ms) >= _REFUSAL_EVERY_MS:
-            self._credited_ms = now_ms
-            self._credit = min(self._credit + 1, _REFUSALS_AT_ONCE)
-        if not self._credit:
-            return False
-        self._credit -= 1
-        return True
 
 
 class App:
@@ -141,9 +160,13 @@ class App:
         self._journal = journal
         self._ticks = board.ticks
         self._boot = boot
-        self._start_ms = board.ticks.ticks_ms()
+        self._uptime_s = 0
+        self._second_ms = board.ticks.ticks_ms()
         self._revived = 0
         self._taps = Taps()
+        self._reader_faults = Allowance(board.ticks)
+        self._is_down_recorded = True
+        self._deaths = Allowance(board.ticks)
         self.receiver = Receiver(access.intake, self.note, board.ticks)
         self.uplink: Any = None
         self.console: Any = None
@@ -192,6 +215,7 @@ class App:
             ("journal", self._journal.run, True),
             ("journal-upkeep", self._journal.tend, True),
             ("inputs", self._watch_inputs, True),
+            ("posture", self._access.keep_posture, True),
             ("indicator", self._portal.play, False),
             ("console", self.console.run, False),
             ("uplink", self.uplink.run, False),
@@ -215,7 +239,7 @@ class App:
             "board": self._board.name,
             "firmware": __version__,
             "boot": self._boot,
-            "uptime_s": self._ticks.ticks_diff(self._ticks.ticks_ms(), self._start_ms) // 1000,
+            "uptime_s": self._uptime_s,
             "posture": POSTURES[self._access.posture],
             "clock": {"quality": CLOCK_QUALITIES[self._time.quality], "now_s": now_s},
             "reader": {
@@ -296,19 +320,28 @@ class App:
             if reader.is_up != was_up:
                 was_up = reader.is_up
                 self._board.report("reader: " + (reader.fault or "up"))
-                self.note(Event(READER_UP if was_up else READER_DOWN, self._ticks.ticks_ms()))
+                self._note_reader(was_up)
                 self._show_standing()
             # A reader that is down has looked too: nobody can be tapping.
             self._gate.polled()
             await asyncio.sleep_ms(self._config.poll_interval_ms)
 
+    def _note_reader(self, is_up: bool) -> None:
+        """A loose wire goes down and up all day. The state it is left in is always recorded."""
+        if not is_up:
+            self._is_down_recorded = self._reader_faults.take()
+        if self._is_down_recorded:
+            detail = self._reader_faults.count_reset()
+            code = READER_UP if is_up else READER_DOWN
+            self.note(Event(code, self._ticks.ticks_ms(), detail=detail))
+
     async def _watch_inputs(self) -> None:
         self._show_standing()
         await self._portal.watch_inputs(self._follow_inputs)
 
-    async def _follow_inputs(self) -> None:
+    def _follow_inputs(self) -> None:
         """The lockdown switch holds the door in lockdown while it is on."""
-        if await self._access.lockdown(self._portal.is_lockdown_demanded):
+        if self._access.lockdown(self._portal.is_lockdown_demanded):
             self.note(Event(POSTURE_CHANGED, self._ticks.ticks_ms()))
         self._show_standing()
 
@@ -335,7 +368,8 @@ class App:
                 error = await _outcome(task)
                 if error is None and not is_critical:
                     continue
-                self.note(Event(TASK_DIED, self._ticks.ticks_ms(), detail=number))
+                if is_critical or self._deaths.take():
+                    self.note(Event(TASK_DIED, self._ticks.ticks_ms(), detail=number))
                 if is_critical:
                     await self._restart(name, error)
                     return
@@ -344,9 +378,16 @@ class App:
                 await asyncio.sleep_ms(_REVIVE_MS)
                 running[number] = (number, name, call, False, asyncio.create_task(call()))
             self._time.now_s()
+            self._count_uptime()
             if self._board.watchdog is not None:
                 self._board.watchdog.feed()
             await asyncio.sleep_ms(_SUPERVISE_MS)
+
+    def _count_uptime(self) -> None:
+        """Second by second, because a difference of ticks wraps after six days."""
+        seconds = self._ticks.ticks_diff(self._ticks.ticks_ms(), self._second_ms) // 1000
+        self._uptime_s += seconds
+        self._second_ms = self._ticks.ticks_add(self._second_ms, seconds * 1000)
 
     async def _restart(self, name: str, error) -> None:
         """Outputs safe first, then the last records, then the board's reset, come what may."""

@@ -27,6 +27,7 @@ class Setting:
 
     kind: int, str or bool; low and high bound an int, or a str's length. is_name: the text goes
     into MQTT topics and signed objects, so it is letters, digits, hyphens and underscores.
+    is_address: the text is an IPv4 address.
     choices: the only values there are, where a range says too little.
     """
 
@@ -42,6 +43,7 @@ class Setting:
         *,
         is_secret=False,
         is_name=False,
+        is_address=False,
         choices=(),
     ) -> None:
         self.name = name
@@ -53,6 +55,7 @@ class Setting:
         self.meaning = meaning
         self.is_secret = is_secret
         self.is_name = is_name
+        self.is_address = is_address
         self.choices = choices
 
     def check(self, value):
@@ -66,6 +69,8 @@ class Setting:
             raise ConfigError(f"{self.name}: {shown} is not {self.allowed()}")
         if self.choices and value not in self.choices:
             raise ConfigError(f"{self.name}: {value!r} is not {self.allowed()}")
+        if self.is_address and value and not _is_address(value):
+            raise ConfigError(f"{self.name}: {value!r} is not {self.allowed()}")
         if self.is_name and not all(byte in _NAME_BYTES for byte in value.encode()):
             raise ConfigError(f"{self.name}: {value!r} is not {self.allowed()}")
         return value
@@ -74,6 +79,8 @@ class Setting:
         """Return what the setting takes, in words."""
         if self.kind is bool:
             return "true or false"
+        if self.is_address:
+            return "an IPv4 address, or empty"
         if self.choices:
             return "one of " + ", ".join(str(choice) for choice in self.choices) + " " + self.unit
         if self.is_name:
@@ -95,7 +102,7 @@ SETTINGS = (
     Setting("reader_gain_db",       int, 38,     18,   48, "dB", "receiver gain: more reaches further and can blind it near by", choices=(18, 23, 33, 38, 43, 48)),
     Setting("quiet_ms",             int, 1000,   100,  10000, "ms", "no badge for this long before the board may stall"),
     Setting("is_silent",            bool, False, 0,    1, "", "the buzzer stays off"),
-    Setting("broker_host",          str, "",     0,    64, "", "MQTT broker, an IP address; empty: no uplink"),
+    Setting("broker_host",          str, "",     0,    64, "", "MQTT broker; a name would have to be looked up, which blocks; empty: no uplink", is_address=True),
     Setting("broker_port",          int, 8883,   1,    65535, "", "TCP port of the broker"),
     Setting("broker_tls",           bool, True,  0,    1, "", "TLS with the door's pre-shared key; without it the network must be trusted"),
     Setting("keepalive_s",          int, 30,     5,    600, "s", "longest silence on the broker connection"),
@@ -104,6 +111,11 @@ SETTINGS = (
     Setting("wifi_password",        str, "",     0,    64, "", "its passphrase", is_secret=True),
 )
 # fmt: on
+
+
+def _is_address(text: str) -> bool:
+    parts = text.split(".")
+    return len(parts) == 4 and all(part.isdigit() and int(part) < 256 for part in parts)
 
 
 class Config:

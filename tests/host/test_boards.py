@@ -642,3 +642,25 @@ def test_a_manifest_freezes_the_whole_firmware(name: str, is_development: bool) 
     if not is_development:
         assert image["_boot.py"].samefile(BOARDS / "_boot.py"), "no file system"
     assert ("rp2.py" in image) == (name in PICOS)
+
+
+def test_tls_offers_plain_psk_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ECDHE-PSK would bring back the handshake's stall of more than a second."""
+
+    class Context:
+        def __init__(self, protocol: int) -> None:
+            self.protocol = protocol
+
+        def set_ciphers(self, suites: tuple[str, ...]) -> None:
+            self.suites = suites
+
+    fake = ModuleType("tls")
+    fake.SSLContext = Context
+    fake.PROTOCOL_TLS_CLIENT = 0
+    monkeypatch.setitem(sys.modules, "tls", fake)
+    sys.modules.pop("doorward.hal.tls", None)
+    module = importlib.import_module("doorward.hal.tls")
+    context = module.psk_context(b"door", bytes(32))
+    assert context.suites and all(name.startswith("TLS-PSK-WITH-") for name in context.suites)
+    assert (context.psk_identity, context.psk_key) == (b"door", bytes(32))
+    assert not hasattr(context, "verify_mode")

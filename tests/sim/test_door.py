@@ -1,5 +1,6 @@
 """The whole door on the unix port: taps, lists, faults of the reader, restarts."""
 
+import threading
 import time
 
 import pytest
@@ -76,6 +77,21 @@ def test_lockdown_keeps_staff_out_and_survives_a_power_cut(door_site, eventually
     assert reasons == ["in-lockdown", "granted-in-lockdown", "in-lockdown", "granted"]
 
 
+def test_lockdown_is_in_force_at_once_even_while_somebody_holds_a_card_there(door_site):
+    """Each change wants to be durable; an erase for that may wait 20 s for a quiet moment."""
+    hold = threading.Thread(
+        target=lambda: door_site.door.bench(f"tap {people.strangers_badge().hex()} 8000")
+    )
+    hold.start()
+    time.sleep(0.5)
+    for turn in range(10):
+        wanted = "lockdown" if turn % 2 == 0 else "normal"
+        door_site.door.bench(f"lockdown {'on' if turn % 2 == 0 else 'off'}")
+        time.sleep(0.4)
+        assert door_site.status()["posture"] == wanted
+    hold.join()
+
+
 def test_a_list_with_a_revoked_badge_denies_it_at_once(door_site):
     lost = door_site.officers[3].badge
     assert door_site.tap(lost)["opened"]
@@ -130,9 +146,21 @@ def test_a_list_over_the_cap_is_refused_before_a_byte_is_taken(door_site):
     assert [one["reason"] for one in door_site.events("object-refused")] == ["too-large"]
 
 
-def test_the_same_list_again_is_fine(door_site):
+def test_the_same_list_again_is_fine_and_no_record(door_site):
+    before = door_site.status()["journal"]["next"]
     with door_site.cable() as door:
-        assert door.push(door_site.police_list)["version"] == 1
+        for _ in range(30):
+            assert door.push(door_site.police_list)["version"] == 1
+    assert door_site.status()["journal"]["next"] == before
+
+
+def test_a_flood_of_refused_objects_leaves_the_journal_to_the_taps(door_site):
+    before = door_site.status()["journal"]["next"]
+    with door_site.cable() as door:
+        for _ in range(200):
+            with pytest.raises(DoorRefused):
+                door.push(b"x")
+    assert door_site.status()["journal"]["next"] - before < 30
 
 
 def test_an_unplugged_reader_is_an_event_and_not_a_restart(door_site):

@@ -53,7 +53,7 @@ def test_push_status_and_log(door_site):
     assert json.loads(doorctl("status", "--json", port=tty_path).stdout)["taps"]["count"] == 1
 
     log = doorctl("log", port=tty_path)
-    assert log.stdout.count("list-in-force") == 4 and "granted" in log.stdout
+    assert log.stdout.count("list-in-force") == 3 and "granted" in log.stdout
     found = json.loads(doorctl("log", "--json", "--from", 2, port=tty_path).stdout)
     assert [one["sequence"] for one in found] == list(range(2, len(found) + 2))
 
@@ -119,9 +119,11 @@ def test_a_door_for_hands(tmp_path):
         text=True,
     )
     try:
-        for line in run.stdout:
-            if "What reaches the collector" in line:
-                break
+        told = ""
+        while "What reaches the collector" not in told:
+            line = run.stdout.readline()
+            assert line, told  # it ended before it ran
+            told += line
         officer = people.officers()[0]
         tap = doorctl("sim", "tap", officer.name, cwd=tmp_path)
         assert "the strike releases" in tap.stdout, tap.stderr
@@ -136,6 +138,8 @@ def test_a_door_for_hands(tmp_path):
         assert "900 badges" in doorctl("status", cwd=tmp_path).stdout
         badges = doorctl("sim", "badges", cwd=tmp_path).stdout
         assert officer.name in badges
+        assert_fails(doorctl("sim", "run", cwd=tmp_path), "is this site running already?")
+        assert "900 badges" in doorctl("status", cwd=tmp_path).stdout
         run.send_signal(signal.SIGINT)
         assert run.wait(20) == 0
     finally:
@@ -169,6 +173,11 @@ def test_configuration_is_documented_as_declared():
     assert (root / "docs/configuration.md").read_text() == documentation()
 
 
+def test_a_name_is_one_person():
+    names = [one.name for one in [*people.officers(), *people.staff()]]
+    assert len(set(names)) == len(names) == people.OFFICERS + people.STAFF
+
+
 def test_config_check(tmp_path):
     file = tmp_path / "door.json"
     file.write_text('{"site": "riverside", "door": "north", "strike_pulse_ms": 3}')
@@ -179,7 +188,7 @@ def test_config_check(tmp_path):
     assert doorctl("config", "check", file).returncode == 0
 
 
-def test_the_process_group_leaves_nothing_behind(tmp_path):
+def test_sigterm_leaves_nothing_behind(tmp_path):
     run = subprocess.Popen(
         [sys.executable, "-m", "doorctl.main", "sim", "run"],
         cwd=tmp_path,
@@ -189,8 +198,8 @@ def test_the_process_group_leaves_nothing_behind(tmp_path):
     )
     tty_link = tmp_path / "build/door/tty"
     wait_until(tty_link.exists, 30, "the door did not start")
-    os.killpg(run.pid, signal.SIGTERM)
-    run.wait(20)
+    run.terminate()
+    assert run.wait(20) == 143
 
     def is_gone():
         try:

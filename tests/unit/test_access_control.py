@@ -1,5 +1,6 @@
 """Access as a whole: the door's lists asked about a badge, posture, and lists that went bad."""
 
+import asyncio
 import unittest
 
 import support
@@ -211,23 +212,29 @@ class TwoListsTest(AccessCase):
 
 class PostureTest(AccessCase):
     def test_lockdown(self):
-        self.assertTrue(run(self.access.lockdown(True)))
+        self.assertTrue(self.access.lockdown(True))
         self.assertTrue(self.access.is_locked_down)
         self.assertEqual(self.reason(holder(STAFF, 0)), IN_LOCKDOWN)
         self.assertEqual(self.reason(holder(RESPONDER, 0)), GRANTED_IN_LOCKDOWN)
-        self.assertFalse(run(self.access.lockdown(True)))
-        self.assertTrue(run(self.access.lockdown(False)))
+        self.assertFalse(self.access.lockdown(True))
+        self.assertTrue(self.access.lockdown(False))
         self.assertEqual(self.reason(holder(STAFF, 0)), GRANTED)
 
     def test_survives_a_restart(self):
-        run(self.access.lockdown(True))
+        async def keep():
+            keeping = asyncio.create_task(self.access.keep_posture())
+            await asyncio.sleep_ms(5)
+            keeping.cancel()
+
+        self.access.lockdown(True)
+        asyncio.run(keep())
         self.start()
         self.assertTrue(self.access.is_locked_down)
         self.assertEqual(self.reason(holder(STAFF, 0)), IN_LOCKDOWN)
 
     def test_releasing_the_switch_leaves_another_posture(self):
-        run(self.access.set_posture(DISABLED))
-        self.assertFalse(run(self.access.lockdown(False)))
+        self.access.set_posture(DISABLED)
+        self.assertFalse(self.access.lockdown(False))
         self.assertEqual(self.access.posture, DISABLED)
         self.assertEqual(self.reason(holder(RESPONDER, 0)), DOOR_DISABLED)
 
@@ -239,7 +246,7 @@ class PostureTest(AccessCase):
 
     def test_the_same_posture_writes_nothing(self):
         before = self.kept.programs
-        self.assertFalse(run(self.access.set_posture(NORMAL)))
+        self.assertFalse(self.access.set_posture(NORMAL))
         self.assertEqual(self.kept.programs, before)
 
 

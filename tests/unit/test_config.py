@@ -57,6 +57,13 @@ class Configuration(unittest.TestCase):
         for name in (b"a/b", b"a b", b"+", b"#", b"caf\xc3\xa9"):
             self.assert_refused("door: ", b'{"site": "s", "door": "' + name + b'"}')
 
+    def test_a_broker_is_an_address(self):
+        self.assertEqual(parse(site="s", door="d", broker_host="10.0.0.7").broker_host, "10.0.0.7")
+        for host in (b"broker.school", b"10.0.0.256", b"10.0.0", b"::1"):
+            self.assert_refused(
+                "broker_host: ", b'{"site": "s", "door": "d", "broker_host": "' + host + b'"}'
+            )
+
     def test_no_object_and_too_long(self):
         self.assert_refused("not a JSON object", b"")
         self.assert_refused("not a JSON object", b"[1]")

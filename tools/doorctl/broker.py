@@ -1,6 +1,6 @@
 """The demonstration's MQTT broker: amqtt, on the loopback, open to everybody there.
 
-`python -m doorctl.broker PORT`. A school runs Mosquitto (docs/architecture.md says how it differs).
+`python -m doorctl.broker PORT`. A school runs Mosquitto, with TLS-PSK and a topic list per door.
 """
 
 import asyncio

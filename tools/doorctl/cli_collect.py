@@ -25,7 +25,7 @@ def collect(broker: str, database: str) -> None:
     Runs until it is stopped. Nothing is lost by stopping it: doors keep what is not acknowledged.
     """
     host, _, port = broker.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
         raise click.UsageError(f"--broker {broker!r} is not HOST:PORT")
     logging.basicConfig(level=logging.WARNING, format="doorctl: %(message)s")
     store = Database(database)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,8 @@ _LOOK_S = 0.25
 @click.group()
 def sim() -> None:
     """Run a simulated door and play with it."""
+    # A polite end of this process is the end of the broker, the collector and the door as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 @sim.command()
@@ -61,7 +64,7 @@ def run(fresh: bool) -> None:
 
 @sim.command()
 @click.argument("badge")
-@click.option("--stay", default=300, type=click.IntRange(10, 60000), help="Milliseconds there.")
+@click.option("--stay", default=300, type=click.IntRange(10, 8000), help="Milliseconds there.")
 @click.option("--json", "is_json", is_flag=True, help="Print JSON, for scripts.")
 def tap(badge: str, stay: int, is_json: bool) -> None:
     """Hold BADGE to the reader: a UID in hexadecimal, a cardholder's name, or `stranger`."""

@@ -51,6 +51,9 @@ class Demo:
                     try:
                         with self._working(text):
                             seen = check()
+                    except KeyboardInterrupt:
+                        self._console.print(f"demo: stopped at step {done + 1} of {total}: {text}")
+                        return False
                     except DoorctlError as error:
                         self._say_step(clock, False, text, error.message)
                         self._console.print(f"demo: step {done + 1} of {total} failed: {text}")

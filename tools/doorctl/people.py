@@ -32,14 +32,18 @@ class Person:
     cardholder_class: str
 
 
+# The staff's first names are no officer's, so that a name is one person.
+_STAFF_FIRST = ["Anouk", "Boris", "Celia", "Derya", "Emil", "Femke", "Goran", "Hedda"]
+
+
 def officers() -> list[Person]:
     """Return OFFICERS responders; most badges have 7 bytes, some 4 or 10, as in a real drawer."""
-    return _people(OFFICERS, "responder", seed=110)
+    return _people(OFFICERS, "responder", _FIRST, seed=110)
 
 
 def staff() -> list[Person]:
     """Return STAFF people of the school."""
-    return _people(STAFF, "staff", seed=7)
+    return _people(STAFF, "staff", _STAFF_FIRST, seed=7)
 
 
 def strangers_badge() -> bytes:
@@ -56,9 +60,9 @@ def write_roster(path: Path, people: list[Person]) -> None:
             writer.writerow((one.name, one.badge.hex(":").upper(), one.cardholder_class, 0))
 
 
-def _people(count: int, cardholder_class: str, seed: int) -> list[Person]:
+def _people(count: int, cardholder_class: str, first_names: list[str], seed: int) -> list[Person]:
     chance = random.Random(seed)
-    names = [f"{first} {last}" for first in _FIRST for last in _LAST]
+    names = [f"{first} {last}" for first in first_names for last in _LAST]
     chance.shuffle(names)
     people = []
     for i in range(count):

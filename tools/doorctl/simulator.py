@@ -4,6 +4,7 @@ This side holds what a board's surroundings hold: the power, the reset that star
 anew, and the far end of the cable, which is a pseudo-terminal that outlives every restart.
 """
 
+import fcntl
 import json
 import os
 import pty
@@ -69,6 +70,13 @@ class SimulatedDoor:
         self.folder = folder
         self.resets = 0
         self._micropython = find_micropython()
+        # Two boards on one flash would write over one another.
+        self._lock = open(folder / "lock", "w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise DoorctlError(f"a simulated door is running in {folder} already") from None
         self._process: subprocess.Popen | None = None
         self._is_powered = False
         self._master, self._slave = pty.openpty()
@@ -115,6 +123,7 @@ class SimulatedDoor:
         os.close(self._slave)
         (self.folder / "tty").unlink(missing_ok=True)
         (self.folder / "door.json").unlink(missing_ok=True)
+        self._lock.close()
 
     @property
     def is_running(self) -> bool:

@@ -126,7 +126,13 @@ class World:
         return (self.folder / "flash.bin").exists()
 
     def start_broker(self) -> None:
-        """Start the broker and wait until it listens."""
+        """Start the broker and wait until it listens. Raises DoorctlError, also for a port that is
+        somebody else's."""
+        if _listens(self.broker_port):
+            raise DoorctlError(
+                f"port {self.broker_port} is taken; is this site running already? "
+                "If not: doorctl sim run --fresh"
+            )
         self._broker = self._spawn("broker.log", "doorctl.broker", str(self.broker_port))
         wait_until(
             lambda: _listens(self.broker_port), _START_TIMEOUT_S, "the broker did not start"

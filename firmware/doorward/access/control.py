@@ -60,6 +60,7 @@ class Access:
         self._snapshots = snapshots
         self._site_key = HmacKey(site_key)
         self._time = time
+        self._posture_changed = asyncio.Event()
         stored = (snapshots.get(state.POSTURE) or b"\x00")[0]
         # A value from a later firmware is not understood; the closed posture is the safe reading.
         self.posture = stored if stored < len(POSTURES) else LOCKDOWN
@@ -93,21 +94,34 @@ class Access:
                 best = Decision(reason, badge_id, entry)
         return best
 
-    async def set_posture(self, posture: int) -> bool:
-        """Take on a posture, in force at once and then durable. False where it was in force."""
+    def set_posture(self, posture: int) -> bool:
+        """Take on a posture, in force at once; `keep_posture` makes it durable.
+
+        False where it was in force already.
+        """
         if posture == self.posture:
             return False
         self.posture = posture
-        await self._snapshots.commit({state.POSTURE: struct.pack("B", posture)}, self._gate)
+        self._posture_changed.set()
         return True
 
-    async def lockdown(self, is_on: bool) -> bool:
+    def lockdown(self, is_on: bool) -> bool:
         """Follow the lockdown switch. Releasing it does not touch a posture set by other means."""
         if is_on:
-            return await self.set_posture(LOCKDOWN)
+            return self.set_posture(LOCKDOWN)
         if self.posture == LOCKDOWN:
-            return await self.set_posture(NORMAL)
+            return self.set_posture(NORMAL)
         return False
+
+    async def keep_posture(self) -> None:
+        """Write postures to flash as they change. Critical. Apart from whoever changes them: an
+        erase may wait long for quiet, and an order must not wait with it."""
+        while True:
+            await self._posture_changed.wait()
+            self._posture_changed.clear()
+            posture = struct.pack("B", self.posture)
+            if posture != self._snapshots.get(state.POSTURE):
+                await self._snapshots.commit({state.POSTURE: posture}, self._gate)
 
     async def check_lists(self) -> list:
         """Hash every list in force against its header; drop and return the issuers that fail."""

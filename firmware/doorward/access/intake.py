@@ -32,6 +32,7 @@ class Intake:
 
     Attributes:
         is_open: an object is being received.
+        is_repeat: it is the very list that is in force already.
         header: the header of that object once it was believed, else None.
     """
 
@@ -77,7 +78,7 @@ class Intake:
             if not self.is_open or self._received != self._total_bytes or self.header is None:
                 raise Refused(TRUNCATED)
             current = self._shelf.in_force(self.header.issuer_id)
-            if not self._is_repeat:
+            if not self.is_repeat:
                 await self._flush_page()
                 place = Place(
                     self.header.issuer_id, self.header.version, self._sector, self._total_bytes
@@ -106,7 +107,7 @@ class Intake:
         self._written = 0
         self._total_bytes = 0
         self._sector = 0
-        self._is_repeat = False
+        self.is_repeat = False
 
     async def _feed(self, piece: memoryview) -> None:
         if not self.is_open:
@@ -143,24 +144,24 @@ class Intake:
 
     async def _believe(self, header: objects.Header) -> None:
         body_at = await objects.verify(self._head, header, [self._issuer.key], 1, self._pause)
+        self.header = header
         # The version is looked at after the signature: only the issuer may say what is old.
         if body_at + header.body_bytes > self._total_bytes:
             raise Refused(TRUNCATED)
         if body_at + header.body_bytes < self._total_bytes:
             raise Refused(MALFORMED)
         current = self._shelf.in_force(header.issuer_id)
-        self._is_repeat = current is not None and current.header.pack() == header.pack()
-        if not self._is_repeat:
+        self.is_repeat = current is not None and current.header.pack() == header.pack()
+        if not self.is_repeat:
             if header.version < self._shelf.floor(header.issuer_id) or (
                 current is not None and header.version <= current.header.version
             ):
                 raise Refused(OLD_VERSION)
             self._sector = self._shelf.find_room(self._total_bytes)
-        self.header = header
 
     async def _store(self, piece: memoryview) -> None:
         """Collect whole pages and program them; a sector is erased when its first page is due."""
-        if self._is_repeat:
+        if self.is_repeat:
             return
         done = 0
         while done < len(piece):

@@ -53,10 +53,13 @@ class Portal:
         return self._lockdown_switch.is_active
 
     async def watch_inputs(self, on_change) -> None:
-        """Sample the inputs for ever; await `on_change()` after each change. Critical."""
+        """Sample the inputs for ever; call `on_change()`, which must not block, after each change.
+
+        Critical.
+        """
         while True:
             if self._lockdown_switch.changed():
-                await on_change()
+                on_change()
             await asyncio.sleep_ms(_SAMPLE_MS)
 
     async def watch_strike(self) -> None:

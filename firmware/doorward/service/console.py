@@ -210,11 +210,12 @@ class Console:
             await asyncio.sleep_ms(50)
 
     async def _say(self, line: str) -> None:
+        text = line.encode() + b"\n"
         if self._is_line_torn:
             self._is_line_torn = False
-            self._writer.write(b"\n")
-        self._writer.write(line.encode() + b"\n")
+            text = b"\n" + text
         try:
+            self._writer.write(text)
             await asyncio.wait_for_ms(self._writer.drain(), _WRITE_TIMEOUT_MS)
         except (asyncio.TimeoutError, OSError):
             self._writer.out_buf = b""
