@@ -109,6 +109,14 @@ def test_two_doorctl_at_once_are_kept_apart(door_site):
     assert doorctl("status", port=door_site.door.tty).returncode == 0
 
 
+def wait_until_running(run):
+    told = ""
+    while "What reaches the collector" not in told:
+        line = run.stdout.readline()
+        assert line, told  # it ended before it ran
+        told += line
+
+
 def test_a_door_for_hands(tmp_path):
     """`doorctl sim run` in one terminal, the commands of the README in another."""
     run = subprocess.Popen(
@@ -119,11 +127,7 @@ def test_a_door_for_hands(tmp_path):
         text=True,
     )
     try:
-        told = ""
-        while "What reaches the collector" not in told:
-            line = run.stdout.readline()
-            assert line, told  # it ended before it ran
-            told += line
+        wait_until_running(run)
         officer = people.officers()[0]
         tap = doorctl("sim", "tap", officer.name, cwd=tmp_path)
         assert "the strike releases" in tap.stdout, tap.stderr
@@ -192,12 +196,12 @@ def test_sigterm_leaves_nothing_behind(tmp_path):
     run = subprocess.Popen(
         [sys.executable, "-m", "doorctl.main", "sim", "run"],
         cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         start_new_session=True,
     )
-    tty_link = tmp_path / "build/door/tty"
-    wait_until(tty_link.exists, 30, "the door did not start")
+    wait_until_running(run)
     run.terminate()
     assert run.wait(20) == 143
 
