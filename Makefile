@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
+BOARD  ?= RPI_PICO
+TAPS   ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help demo door test check format clean
+.PHONY: help demo door test image bench check format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +32,12 @@ door: $(READY) ## Run the same door for your own hands (doorctl in a second term
 
 test: $(READY) ## Run all tests
 	@$(BIN)/python -m pytest
+
+image: $(READY) ## Build a board's image into build/image (BOARD=RPI_PICO)
+	@$(BIN)/python -m image.build $(BOARD)
+
+bench: $(READY) ## Measure taps of that image on an emulated chip (TAPS=50 a case)
+	@$(BIN)/python -m emulator.bench --taps $(TAPS)
 
 # The ports' stubs cannot share a folder: each board's code is checked against its own port's.
 build/typings/%/ready: boards/typings-%.txt | $(READY)

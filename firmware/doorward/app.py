@@ -303,11 +303,15 @@ class App:
     async def _watch_reader(self) -> None:
         """Poll for badges; bring a reader that is down up again."""
         reader = self._credentials
+        poll = reader.poll
+        polled = self._gate.polled
+        sleep_ms = asyncio.sleep_ms
+        interval_ms = self._config.poll_interval_ms
         was_up = True
         retry_ms = self._ticks.ticks_ms()
         while True:
             if reader.is_up:
-                badge = reader.poll()
+                badge = poll()
                 if reader.has_badge:
                     self._gate.saw_badge()
                 if badge is not None:
@@ -323,8 +327,8 @@ class App:
                 self._note_reader(was_up)
                 self._show_standing()
             # A reader that is down has looked too: nobody can be tapping.
-            self._gate.polled()
-            await asyncio.sleep_ms(self._config.poll_interval_ms)
+            polled()
+            await sleep_ms(interval_ms)
 
     def _note_reader(self, is_up: bool) -> None:
         """A loose wire goes down and up all day. The state it is left in is always recorded."""

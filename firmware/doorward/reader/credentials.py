@@ -24,7 +24,7 @@ class Credentials:
     Attributes:
         chip: the MFRC522.
         is_up: the chip was started and answers.
-        has_badge: a badge was in the field at the last look.
+        has_badge: a badge is in the field, or was so lately that it is still remembered.
         errors: frames of the RF side that were no valid answer, so far.
         fault: why the chip is down, in words; "" while it is up.
         self_test: did the chip pass its own at the first start? None: not run yet. Clones fail
@@ -103,10 +103,12 @@ class Credentials:
             # Left until the door has decided: a halt costs air time that an officer would wait.
             self._must_halt = False
             activation.halt()
-        is_wake_up = self._is_presence_due(now_ms)
+        # Nearly every look finds nobody there and nobody remembered: then nothing else is done.
+        is_wake_up = self.has_badge and self._is_presence_due(now_ms)
         field_us = self._ticks.ticks_us()
         if not activation.request(is_wake_up):
-            self.has_badge = self._forget_absent(now_ms)
+            if self.has_badge:
+                self.has_badge = self._forget_absent(now_ms)
             return None
         self.has_badge = True
         if not activation.select():
@@ -125,14 +127,11 @@ class Credentials:
         return badge if self._is_new(badge, now_ms) else None
 
     def _is_presence_due(self, now_ms: int) -> bool:
-        """Ask halted cards too, now and then, while there is one to remember."""
+        """Ask halted cards too, now and then."""
         if self._ticks.ticks_diff(now_ms, self._presence_ms) < _PRESENCE_MS:
             return False
         self._presence_ms = now_ms
-        for seen in self._seen:
-            if seen.is_used:
-                return True
-        return False
+        return True
 
     def _forget_absent(self, now_ms: int) -> bool:
         """Forget badges that have been away long enough. True while any is remembered."""

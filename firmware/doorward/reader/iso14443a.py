@@ -23,7 +23,7 @@ _SAK_NOT_COMPLETE = const(0x04)  # 6.5.3.4: the UID goes on at the next cascade 
 # The answer to REQA, anticollision and SELECT begins exactly 1172 or 1236 carrier periods after
 # the command (6.2.1.1), 91.15 us; the timer stops at the fifth bit, 47 us later. HLTA has no answer
 # and runs into the same time-out: a card that heard it is silent at once (6.4.3).
-_TIMEOUT_US = const(250)
+_TIMEOUT_US = const(175)
 # Air time from StartSend to the end of a sound answer at 9.44 us a bit, frame delay included: the
 # PCD's frame is 1 + 9 bits a byte (REQA: 8), the card's 1 + 9 bits a byte.
 _REQUEST_US = const(340)  # 8 bits, 86 us, ATQA 19 bits

@@ -195,7 +195,7 @@ class MFRC522:
         rest_view = memoryview(self._rest)
         self._rest_views = [rest_view[: 1 + n] for n in range(FIFO_BYTES + 1)]
         self._has_crc = False
-        self._reload = -1
+        self._timeout_us = 0
 
     def start(self) -> None:
         """Reset and configure the chip, switch the antenna on. Raises ReaderDown.
@@ -209,7 +209,7 @@ class MFRC522:
             raise ReaderDown("the chip does not answer: check SPI wiring and supply")
         self._write(_T_MODE, _T_AUTO)
         self._write(_T_PRESCALER, _T_PRESCALE)
-        self._reload = -1
+        self._timeout_us = 0
         self._write(_TX_ASK, _FORCE_100_ASK)
         self._write(_MODE, _MODE_CRC_6363)
         self._write(_RF_CFG, self._gain | 0x08)
@@ -298,11 +298,11 @@ class MFRC522:
             self._write(_TX_MODE, _CRC_ON if has_crc else 0)
             self._write(_RX_MODE, _CRC_ON if has_crc else 0)
             self._has_crc = has_crc
-        reload = timeout_us // _TICK_US
-        if reload != self._reload:
+        if timeout_us != self._timeout_us:
+            reload = timeout_us // _TICK_US - 1
             self._write(_T_RELOAD_H, reload >> 8)
             self._write(_T_RELOAD_L, reload & 0xFF)
-            self._reload = reload
+            self._timeout_us = timeout_us
         self._write(_COM_IRQ, _CLEAR_ALL)
         self.tx[0] = _FIFO_DATA
         self._send(self._tx_views[length])
