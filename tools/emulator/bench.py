@@ -38,7 +38,7 @@ _STRIKE_PULSE_MS = 200  # the shortest that can be set: the next tap need not wa
 _OPEN_LIMIT_MS = 150
 _USB_SETTLE_MS = 300  # for the host to find the device
 _ANSWER_LIMIT_MS = 1000
-_SETTLE_MS = 1500  # after boot the list is hashed once, at leisure
+_SETTLE_MS = 1000  # after boot the list is hashed once, at leisure
 # Before each tap a random pause, of up to several polls: every phase is as likely.
 _PHASE_MS = 40
 # Longer than any pause within a poll, shorter than any between two.
@@ -56,6 +56,7 @@ class Case:
     """One row of the table.
 
     uid_bytes: 0 where nobody taps. cards: how many at once. p50_ms, max_ms: targets, None = none.
+    is_extra: half the taps will do.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Case:
     is_listed: bool = True
     p50_ms: float | None = None
     max_ms: float | None = None
+    is_extra: bool = False
 
 
 # The cases of a run take turns on one board. A stranger's red light is still on when the next badge
@@ -74,9 +76,9 @@ RUNS = (
     (Case("uid7_two_cards", 7, cards=2),),
     (Case("uid4", 4, p50_ms=18, max_ms=35),),
     (Case("uid10", 10, p50_ms=27, max_ms=45),),
-    (Case("uid4_5ms", 4, power_up_us=5000),),
-    (Case("uid7_5ms", 7, power_up_us=5000),),
-    (Case("uid10_5ms", 10, power_up_us=5000),),
+    (Case("uid4_5ms", 4, power_up_us=5000, is_extra=True),),
+    (Case("uid7_5ms", 7, power_up_us=5000, is_extra=True),),
+    (Case("uid10_5ms", 10, power_up_us=5000, is_extra=True),),
 )
 CASES = {case.name: case for run in RUNS for case in run}
 CASES["poll_empty"] = Case("poll_empty", uid_bytes=0)
@@ -107,7 +109,7 @@ def measure(
     before = len(doors.taps(rig.area()))
     listed = door.of_length(cases[0].uid_bytes)
     chance.shuffle(listed)
-    for _ in range(taps):
+    for _ in range(_taps_of(cases[0], taps)):
         for case in cases:
             rig.run(chance.uniform(0, _PHASE_MS))
             if case.is_listed:
@@ -128,6 +130,10 @@ def measure(
             f"there were {len(presented)}, {sum(grant for _, grant in presented)} to grant"
         )
     return outcomes
+
+
+def _taps_of(case: Case, taps: int) -> int:
+    return max(1, taps // 2) if case.is_extra else taps
 
 
 def _grant(rig: Rig, case: Case, uids: list[bytes], outcome: Outcome) -> None:
@@ -281,7 +287,7 @@ def run_all(image: Path, taps: int) -> tuple[dict[str, Outcome], dict]:
 
     jobs: list[Job] = [lambda step: {"memory": free_memory(image, door)}, polls]
     jobs += [lambda step, run=run: measure(rig, door, run, taps, step) for run in RUNS]
-    return _run_jobs(jobs, taps * len(CASES)), facts
+    return _run_jobs(jobs, sum(_taps_of(case, taps) for case in CASES.values())), facts
 
 
 def make_door(**settings: int) -> Door:
@@ -407,7 +413,12 @@ def table(results: dict, committed: dict | None) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure taps on the emulated chip.")
-    parser.add_argument("--taps", type=int, default=50, help="taps a case (default: 50)")
+    parser.add_argument(
+        "--taps",
+        type=int,
+        default=50,
+        help="taps a case (default: 50); half as many in the cases with 5 ms",
+    )
     taps = parser.parse_args().taps
     try:
         made = json.loads((IMAGE / "image.json").read_text())
