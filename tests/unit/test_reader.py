@@ -289,6 +289,13 @@ class Gestures(unittest.TestCase):
         self.rig.enter(cards.Card(UID7))
         self.assertEqual(len(self.poll_for(3000)), 2)
 
+    def test_pairs_one_after_the_other_are_one_gesture_each(self):
+        for pair in range(8):
+            here = [self.rig.enter(cards.Card(bytes((4, pair, n, 9)))) for n in (1, 2)]
+            self.assertEqual(len(self.poll_for(400)), 2)
+            for card in here:
+                self.rig.leave(card)
+
     def test_an_unplugged_reader_comes_back(self):
         self.rig.model.unplugged = 0x00
         self.assertEqual(self.poll_for(100), [])

@@ -57,6 +57,7 @@ class Credentials:
         self._checked_ms = 0
         self._presence_ms = 0
         self._must_halt = False
+        self._next_slot = 0
 
     def start(self) -> bool:
         """Bring the chip up. False, with `fault` set, where it does not come."""
@@ -152,16 +153,14 @@ class Credentials:
 
     def _is_new(self, badge: Badge, now_ms: int) -> bool:
         """Remember a badge that was read. False where it never went away."""
-        oldest = self._seen[0]
         for seen in self._seen:
             if seen.is_used and seen.identity == badge.identity:
                 seen.last_ms = now_ms
                 return False
-            if not seen.is_used or (
-                oldest.is_used and self._ticks.ticks_diff(seen.last_ms, oldest.last_ms) < 0
-            ):
-                oldest = seen
-        oldest.identity[:] = badge.identity
-        oldest.last_ms = now_ms
-        oldest.is_used = True
+        # Who came first goes first: when each was last seen is not told apart while several stay.
+        slot = self._seen[self._next_slot]
+        self._next_slot = (self._next_slot + 1) % _MEMORY
+        slot.identity[:] = badge.identity
+        slot.last_ms = now_ms
+        slot.is_used = True
         return True
