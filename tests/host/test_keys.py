@@ -84,7 +84,6 @@ def test_new_usage_errors(tmp_path, words):
     assert doorctl("keys", "new", *words, "--dir", tmp_path, "--unprotected").exit_code == 2
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a pseudo-terminal stands for the terminal")
 def test_asks_twice_on_a_terminal(tmp_path):
     ours, theirs = os.openpty()
     env = {name: value for name, value in os.environ.items() if name != "DOORCTL_PASSPHRASE"}
