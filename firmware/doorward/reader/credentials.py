@@ -25,6 +25,7 @@ class Credentials:
         chip: the MFRC522.
         is_up: the chip was started and answers.
         has_badge: a badge is in the field, or was so lately that it is still remembered.
+        has_answer: somebody answered the last poll, understood or not.
         errors: frames of the RF side that were no valid answer, so far.
         fault: why the chip is down, in words; "" while it is up.
         self_test: did the chip pass its own at the first start? None: not run yet. Clones fail
@@ -45,6 +46,7 @@ class Credentials:
         self.chip = chip
         self.is_up = False
         self.has_badge = False
+        self.has_answer = False
         self.errors = 0
         self.fault = "not started"
         self.self_test: bool | None = None
@@ -107,7 +109,8 @@ class Credentials:
         # Nearly every look finds nobody there and nobody remembered: then nothing else is done.
         is_wake_up = self.has_badge and self._is_presence_due(now_ms)
         field_us = self._ticks.ticks_us()
-        if not activation.request(is_wake_up):
+        self.has_answer = activation.request(is_wake_up)
+        if not self.has_answer:
             if self.has_badge:
                 self.has_badge = self._forget_absent(now_ms)
             return None
