@@ -1,4 +1,4 @@
-"""Three drivers in three styles read cards through the model as they would through the chip."""
+"""Drivers in four styles read cards through the model as they would through the chip."""
 
 import unittest
 
@@ -315,6 +315,27 @@ class LeanDriver:
         return None
 
 
+class RetriggerDriver(CollisionDriver):
+    """The Arduino library's interrupt example: a REQA ten times a second, and the pin tells.
+
+    It neither stops the receiver nor empties the FIFO before it sends again.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench)
+        self.irq, self.clock = bench.irq, bench.clock
+        self.write(0x02, 0xA0)  # RxIRq only, low when it happens
+        self.write(0x04, 0x7F)
+
+    def trigger(self) -> bool:
+        """Send one request; return whether the pin fell for it."""
+        self.write(0x09, 0x26)
+        self.write(0x01, 0x0C)
+        self.write(0x0D, 0x87)
+        self.clock.advance_ms(100)
+        return not self.irq.value()
+
+
 class PollingStyleTest(unittest.TestCase):
     def test_reads_a_4_byte_uid(self) -> None:
         driver = PollingDriver(Bench(Card(UID4)))
@@ -372,6 +393,18 @@ class CollisionStyleTest(unittest.TestCase):
 
     def test_twins_cannot_be_told_apart(self) -> None:
         self.assertEqual(self.read_all(UID4, UID4), [UID4])
+
+
+class RetriggerStyleTest(unittest.TestCase):
+    def test_a_card_is_noticed_whenever_it_comes(self) -> None:
+        bench = Bench()
+        driver = RetriggerDriver(bench)
+        for _ in range(3):
+            self.assertFalse(driver.trigger())
+        bench.field.enter(Card(UID7), bench.clock())
+        bench.clock.advance_ms(5)
+        self.assertTrue(driver.trigger())
+        self.assertEqual(driver.select(), (UID7, 0x00))
 
 
 class LeanStyleTest(unittest.TestCase):

@@ -501,9 +501,33 @@ class ChipTest(unittest.TestCase):
         self.exchange(b"\x26", 7)
         self.write(chip.FIFO_DATA, 1)
         self.assertEqual(self.read(chip.ERROR), chip.ERR_WR)
-        self.assertEqual(self.read(chip.FIFO_LEVEL), 0)
+        self.assertEqual(self.read(chip.FIFO_LEVEL), 1)
         self.write(chip.COMMAND, chip.CMD_TRANSCEIVE)
         self.assertEqual(self.read(chip.ERROR), 0)
+        self.assertEqual(self.read(chip.FIFO_LEVEL), 1)
+
+    def test_start_send_is_for_one_frame(self) -> None:
+        self.start(Card(UID4))
+        self.antenna_on()
+        self.assertEqual(self.exchange(b"\x26", 7), b"\x04\x00")
+        self.assertEqual(self.read(chip.BIT_FRAMING), 7)
+        self.write(chip.COMMAND, chip.CMD_IDLE)
+        self.write(chip.FIFO_DATA, 0x93, 0x20)
+        self.write(chip.COMMAND, chip.CMD_TRANSCEIVE)
+        self.clock.advance_us(300)  # a slow bus: longer than the frame
+        self.assertEqual(self.read(chip.STATUS2) & 7, 1)
+        self.write(chip.BIT_FRAMING, 0x80)
+        self.clock.advance_ms(1)
+        self.assertEqual(self.take(), UID4 + bytes((bcc(UID4),)))
+
+    def test_start_send_may_come_before_the_command(self) -> None:
+        self.start(Card(UID4))
+        self.antenna_on()
+        self.write(chip.FIFO_DATA, 0x26)
+        self.write(chip.BIT_FRAMING, 0x87)
+        self.write(chip.COMMAND, chip.CMD_TRANSCEIVE)
+        self.clock.advance_ms(1)
+        self.assertEqual(self.take(), b"\x04\x00")
 
     def test_fifo_may_be_filled_while_sending(self) -> None:
         heard = []

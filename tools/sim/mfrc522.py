@@ -444,8 +444,9 @@ class Mfrc522:
     def _write_fifo(self, value: int) -> None:
         command = self._regs[COMMAND] & 0x0F
         if command == CMD_MF_AUTHENT or self._modem >= _MODEM_RX_WAIT:
+            # It is an error but no refusal: interrupt-driven drivers fill the FIFO for the next
+            # request while the receiver still waits for an answer to the last one.
             self._raise_error(ERR_WR)
-            return
         self._push(value)
         if command == CMD_CALC_CRC:
             self._feed_crc()
@@ -674,6 +675,7 @@ class Mfrc522:
         guard_ns = fc_ns((7 + (self._regs[MF_TX] & 0x03)) * ETU_FC)
         self._tx_start_ns = max(self._now, self._awake_ns, self._quiet_ns + guard_ns)
         self._modem = _MODEM_TX
+        self._regs[BIT_FRAMING] &= 0x7F  # StartSend is for one frame
         self._answer = None
         if frame is None:
             self._tx = bytearray()
