@@ -6,6 +6,7 @@ import struct
 from board import make_board
 from doorward import config, state
 from doorward.access.control import Access
+from doorward.access.shelf import Address
 from doorward.app import App
 from doorward.hal import roles
 from doorward.journal.ring import Journal
@@ -13,8 +14,6 @@ from doorward.portal.portal import Portal
 from doorward.quiet import Gate
 from doorward.reader.credentials import Credentials
 from doorward.service.console import Console
-from doorward.trust.keyring import open_ring
-from doorward.trust.primitives import no_pause
 from doorward.uplink.delivery import Uplink
 from doorward.walltime import WallTime
 
@@ -35,16 +34,16 @@ async def build(board: roles.Board) -> App:
     boot = kept.get_u32(state.BOOT_COUNT) + 1
     await kept.commit({state.BOOT_COUNT: struct.pack("<I", boot)}, gate)
 
-    ring = await open_ring(given.require(state.KEY_RING), no_pause)
-    site_key = given.require(state.SITE_KEY)
-    access = Access(board.lists, kept, ring, site_key, settings.site, time, gate)
+    address = Address(settings.site, settings.door, settings.group_bits())
+    access = Access(board.lists, given, kept, address, time, gate)
     journal_key = given.require(state.JOURNAL_KEY)
     journal = Journal(board.journal, kept, journal_key, time, ticks, gate, boot)
 
     door = App(board, settings, time, gate, reader, access, portal, journal, boot)
     psk = given.require(state.UPLINK_KEY)
     door.uplink = Uplink(board, settings, journal, psk, door.hello)
-    door.console = Console(board.console, door.hello, door.status, door.receiver, journal)
+    receiver = door.open_receiver()
+    door.console = Console(board.console, door.hello, door.status, receiver, journal)
     return door
 
 

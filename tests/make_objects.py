@@ -6,14 +6,25 @@ PYTHONPATH=firmware:tools python tests/make_objects.py
 
 from pathlib import Path
 
-from doorctl import keyring, keys, lists
+from doorctl import commands, denials, keyring, keys, lists
 from doorctl.roster import Row
 from doorward.access.allowlist import ENTRY_BYTES, pack_entry
+from doorward.access.command import Command
 from doorward.access.control import blind
 from doorward.trust import objects
-from doorward.trust.keyring import Issuer, KeyRing
+from doorward.trust.keyring import MAY_COMMAND, MAY_DENY, MAY_LIST, Issuer, KeyRing
 from doorward.trust.primitives import HmacKey
-from doorward.values import RESPONDER, STAFF, VISITOR, Entry
+from doorward.values import (
+    BADGE_ID_BYTES,
+    HOLD_OPEN,
+    LOCK_DOWN,
+    RELEASE,
+    RESPONDER,
+    STAFF,
+    UNLOCK,
+    VISITOR,
+    Entry,
+)
 
 FOLDER = Path(__file__).parent / "vectors" / "objects"
 SITE = "north"
@@ -62,32 +73,86 @@ def crafted(
     return keys.seal(header, b"".join(entries), signers)
 
 
-def crafted_ring(threshold: int, roots: list, signers: list) -> bytes:
-    """Return a key ring that build_ring would refuse to make."""
+def crafted_ring(
+    threshold: int, roots: list, signers: list, version: int = 1, believed: list | None = None
+) -> bytes:
+    """Return a key ring that build_ring might refuse to make."""
     header = objects.Header()
     header.type = objects.KEY_RING_TYPE
     header.site = SITE
-    header.version = 1
+    header.version = version
     publics = [keys.public_key(root) for root in roots]
-    return keys.seal(header, KeyRing(threshold, publics, issuers).pack(), signers)
+    ring = KeyRing(threshold, publics, issuers if believed is None else believed)
+    return keys.seal(header, ring.pack(), signers)
 
 
-def allowlist(badges: list[Row], key, version: int, site: str = SITE, later_s: int = 0) -> bytes:
+def allowlist(
+    badges: list[Row], key, version: int, site: str = SITE, later_s: int = 0, **more
+) -> bytes:
     """Return a sound list."""
     issued_s = ISSUED_S + later_s
     return lists.build_list(
-        badges, key, site, version, SITE_KEY, issued_s, soft_stale_s=100, hard_stale_s=200
+        badges, key, site, version, SITE_KEY, issued_s, soft_stale_s=100, hard_stale_s=200, **more
     )
+
+
+def denial(badges: list[Row], key, version: int) -> bytes:
+    """Return a sound deny list."""
+    identities = [row.identity for row in badges]
+    return denials.build_deny_list(identities, key, SITE, version, SITE_KEY, ISSUED_S)
+
+
+def crafted_denial(badge_ids: list[bytes], entry_bytes: int = BADGE_ID_BYTES) -> bytes:
+    """Return a deny list that build_deny_list would not make."""
+    header = objects.Header()
+    header.type = objects.DENY_LIST_TYPE
+    header.site = SITE
+    header.version = 1
+    header.entry_bytes = entry_bytes
+    header.entry_count = len(badge_ids)
+    header.issuer_id = keys.public_key(police).key_id
+    return keys.seal(header, b"".join(badge_ids), [police])
+
+
+def command(kind: int, counter: int, key=None, **how) -> bytes:
+    """Return a sound command that is in time for an hour after ISSUED_S."""
+    order = Command(kind, ISSUED_S + 3600, **how)
+    return commands.build_command(order, key or police, SITE, counter, ISSUED_S)
+
+
+def crafted_command(body: bytes, counter: int = 1) -> bytes:
+    """Return a command with any body."""
+    header = objects.Header()
+    header.type = objects.COMMAND_TYPE
+    header.site = SITE
+    header.version = counter
+    header.issuer_id = keys.public_key(police).key_id
+    return keys.seal(header, body, [police])
 
 
 root, second, third = load("root"), load("second"), load("third")
 police, district, stranger = load("police"), load("district"), load("stranger")
 issuers = [
-    Issuer("police", 1 << RESPONDER, keys.public_key(police)),
+    Issuer(
+        "police",
+        1 << RESPONDER,
+        keys.public_key(police),
+        powers=MAY_LIST | MAY_DENY | MAY_COMMAND,
+    ),
     Issuer("district", 1 << STAFF | 1 << VISITOR, keys.public_key(district)),
 ]
 officers = rows(RESPONDER, 60)
 entries = body_of(officers)
+ids = [entry[:BADGE_ID_BYTES] for entry in entries]
+# The police with another key; the district as it was.
+moved = [Issuer("police", 1 << RESPONDER, keys.public_key(third)), issuers[1]]
+# The police may grant staff only, and the district nothing here.
+narrowed = [
+    Issuer("police", 1 << STAFF, keys.public_key(police)),
+    Issuer("district", 1 << STAFF, keys.public_key(district), site="south"),
+]
+first_ring = keyring.open_ring(keyring.build_ring(SITE, 1, [root], 1, issuers))
+lockdown_body = Command(LOCK_DOWN, ISSUED_S + 3600).pack()
 unknown_class = entries[0][:10] + bytes((9,)) + entries[0][11:]
 
 OBJECTS = {
@@ -98,6 +163,18 @@ OBJECTS = {
     "ring_signed_by_stranger.dwk": crafted_ring(1, [root], [stranger]),
     "ring_of_no_root.dwk": crafted_ring(0, [root], [root]),
     "ring_root_listed_twice.dwk": crafted_ring(2, [root, root], [root]),
+    "ring_2.dwk": keyring.build_ring(SITE, 2, [root], 1, issuers, previous=first_ring),
+    "ring_2_any_site.dwk": keyring.build_ring("*", 2, [root], 1, issuers, previous=first_ring),
+    "ring_2_other_site.dwk": keyring.build_ring("south", 2, [root], 1, issuers),
+    "ring_3_police_moved.dwk": keyring.build_ring(SITE, 3, [root], 1, moved, previous=first_ring),
+    "ring_3_narrowed.dwk": keyring.build_ring(SITE, 3, [root], 1, narrowed, previous=first_ring),
+    "ring_4_roots_moved.dwk": keyring.build_ring(
+        SITE, 4, [second, third], 2, issuers, previous=first_ring, old_roots=[root]
+    ),
+    "ring_4_only_old_signed.dwk": crafted_ring(2, [second, third], [root], 4),
+    "ring_4_only_new_signed.dwk": crafted_ring(2, [second, third], [second, third], 4),
+    "ring_4_new_below_threshold.dwk": crafted_ring(2, [second, third], [root, second], 4),
+    "ring_5_by_moved_roots.dwk": crafted_ring(2, [second, third], [second, third], 5),
     "police_1.dwl": allowlist(officers, police, 1),
     "police_2.dwl": allowlist(rows(RESPONDER, 250), police, 2),
     "police_2_other_body.dwl": allowlist(rows(RESPONDER, 249), police, 2),
@@ -116,6 +193,30 @@ OBJECTS = {
     "entry_bytes_of_none.dwl": crafted(entries, [police], entry_bytes=0),
     "two_signatures.dwl": crafted(entries, [police, police]),
     "signed_by_district.dwl": crafted(entries, [district]),
+    "police_4_folds_deny_2.dwl": allowlist(officers[3:], police, 4, includes_deny=2),
+    "police_5_for_group_3.dwl": allowlist(officers, police, 5, groups=1 << 2),
+    "police_1_by_moved_key.dwl": allowlist(officers, third, 1),
+    "police_deny_1.dwd": denial(officers[:1], police, 1),
+    "police_deny_2.dwd": denial(officers[:3] + rows(STAFF, 1), police, 2),
+    "police_deny_3_nobody.dwd": denial([], police, 3),
+    "police_deny_4_full.dwd": denial(rows(RESPONDER, 512), police, 4),
+    "district_deny_1.dwd": denial(rows(STAFF, 2) + officers[:6], district, 1),
+    "deny_513.dwd": crafted_denial([bytes(8) + n.to_bytes(2, "big") for n in range(513)]),
+    "deny_unsorted.dwd": crafted_denial(ids[1::-1] + ids[2:]),
+    "deny_duplicate.dwd": crafted_denial([ids[0], *ids]),
+    "deny_of_long_entries.dwd": crafted_denial(entries, ENTRY_BYTES),
+    "lockdown_10.dwc": command(LOCK_DOWN, 10),
+    "release_11.dwc": command(RELEASE, 11),
+    "unlock_12.dwc": command(UNLOCK, 12, argument=7, door="main"),
+    "hold_open_13.dwc": command(HOLD_OPEN, 13, argument=ISSUED_S + 900, group=3),
+    "lockdown_14_group_4.dwc": command(LOCK_DOWN, 14, group=4),
+    "lockdown_15_other_door.dwc": command(LOCK_DOWN, 15, door="side"),
+    "lockdown_16_by_district.dwc": command(LOCK_DOWN, 16, district),
+    "lockdown_17.dwc": command(LOCK_DOWN, 17),
+    "command_of_no_kind.dwc": crafted_command(b"\x09" + lockdown_body[1:]),
+    "command_of_no_target.dwc": crafted_command(b"\x01\x07" + lockdown_body[2:]),
+    "command_too_long.dwc": crafted_command(lockdown_body + b"\x00"),
+    "command_counter_last.dwc": crafted_command(lockdown_body, 0xFFFFFFFF),
 }
 
 for name, data in OBJECTS.items():

@@ -4,11 +4,22 @@ import asyncio
 import gc
 
 from . import __version__, const
+from .trust.objects import (
+    ALLOWLIST_TYPE,
+    COMMAND_TYPE,
+    DENY_LIST_TYPE,
+    KEY_RING_TYPE,
+    TYPES,
+)
 from .values import (
     BOOT,
     BUSY,
     CLOCK_QUALITIES,
+    COMMAND_OBEYED,
+    COMMANDS,
     DECISION_FAULT,
+    DENY_LIST_IN_FORCE,
+    KEY_RING_IN_FORCE,
     LIST_CORRUPT,
     LIST_IN_FORCE,
     OBJECT_REFUSED,
@@ -19,6 +30,8 @@ from .values import (
     TAP,
     TASK_DIED,
     TRANSFER_BROKEN,
+    UNLOCK,
+    UNLOCKED,
     Badge,
     Decision,
     Event,
@@ -41,6 +54,13 @@ _LAST_WORDS_MS = const(300)
 # minutes of each kind.
 _RECORDS_AT_ONCE = const(24)
 _RECORD_EVERY_MS = const(600_000)
+
+_EVENT_OF = {
+    ALLOWLIST_TYPE: LIST_IN_FORCE,
+    DENY_LIST_TYPE: DENY_LIST_IN_FORCE,
+    KEY_RING_TYPE: KEY_RING_IN_FORCE,
+    COMMAND_TYPE: COMMAND_OBEYED,
+}
 
 
 class Taps:
@@ -92,13 +112,15 @@ class Allowance:
 
 
 class Receiver:
-    """Takes signed objects from any carrier and records how it ended."""
+    """Takes signed objects from one carrier, sees to what they ask, and records how it ended."""
 
-    def __init__(self, intake, note, ticks) -> None:
+    def __init__(self, intake, unlock, note, ticks, refusals: Allowance) -> None:
+        """unlock: called with seconds. refusals: how many may be recorded, of all carriers."""
         self._intake = intake
+        self._unlock = unlock
         self._note = note
         self._now_ms = ticks.ticks_ms
-        self._refusals = Allowance(ticks)
+        self._refusals = refusals
 
     def begin(self, total_bytes: int) -> None:
         try:
@@ -118,20 +140,27 @@ class Receiver:
 
     async def finish(self) -> dict:
         """Put the object in force; return what it is, for whoever sent it."""
-        allowlist = await self._intake.finish()
-        header = allowlist.header
-        if not self._intake.is_repeat:
-            # The list that is in force already changes nothing and is worth no record: anybody
-            # may send it again and again.
-            event = Event(LIST_IN_FORCE, self._now_ms(), detail=header.entry_count)
+        accepted = await self._intake.finish()
+        header = accepted.header
+        command = accepted.command
+        if not accepted.is_repeat:
+            # What is in force already changes nothing and is worth no record: anybody may send it
+            # again and again.
+            event = Event(_EVENT_OF[header.type], self._now_ms(), detail=accepted.count)
             event.issuer_id = header.issuer_id
             event.list_version = header.version
+            if command is not None:
+                event.reason = command.kind
+                event.detail = command.argument
             self._note(event)
-        return {
-            "issuer": allowlist.issuer,
-            "version": header.version,
-            "badges": header.entry_count,
-        }
+        if command is not None and command.kind == UNLOCK:
+            self._unlock(command.argument)
+        told = {"type": TYPES[header.type], "issuer": accepted.issuer, "version": header.version}
+        if command is not None:
+            told["command"] = COMMANDS[command.kind]
+        else:
+            told["count"] = accepted.count
+        return told
 
     def refuse(self, code: int) -> None:
         """Record a refusal, and forget what was received; being busy with another is no reason to."""
@@ -171,9 +200,14 @@ class App:
         self._reader_faults = Allowance(board.ticks)
         self._is_down_recorded = True
         self._deaths = Allowance(board.ticks)
-        self.receiver = Receiver(access.intake, self.note, board.ticks)
+        self._refusals = Allowance(board.ticks)
         self.uplink: Any = None
         self.console: Any = None
+
+    def open_receiver(self) -> Receiver:
+        """Return a receiver of signed objects for one carrier."""
+        intake = self._access.open_intake()
+        return Receiver(intake, self._unlock, self.note, self._ticks, self._refusals)
 
     def note(self, event: Event) -> None:
         """Hand an event to the journal, stamped with the posture it happened in."""
@@ -213,6 +247,8 @@ class App:
         self.note(Event(BOOT, self._ticks.ticks_ms(), detail=self._boot))
         for issuer in self._access.shelf.corrupt:
             self._note_corrupt(issuer)
+        self._portal.hold(self._access.posture == UNLOCKED)
+        self._access.on_posture = self._follow_posture
         tasks = [
             ("reader", self._watch_reader, True),
             ("strike", self._portal.watch_strike, True),
@@ -256,13 +292,22 @@ class App:
             },
             "lists": [
                 {
-                    "issuer": allowlist.issuer,
+                    "issuer": allowlist.issuer.name,
                     "version": allowlist.header.version,
                     "badges": allowlist.header.entry_count,
                     "age_s": max(0, now_s - allowlist.header.issued_s),
                 }
                 for allowlist in self._access.shelf.lists
             ],
+            "denied": [
+                {
+                    "issuer": denial.issuer.name,
+                    "version": denial.header.version,
+                    "badges": denial.header.entry_count,
+                }
+                for denial in self._access.shelf.denials
+            ],
+            "key_ring": self._access.shelf.ring.version,
             "journal": {
                 "oldest": journal.oldest_sequence,
                 "next": journal.next_sequence,
@@ -355,20 +400,26 @@ class App:
 
     def _follow_inputs(self) -> None:
         """The lockdown switch holds the door in lockdown while it is on."""
-        if self._access.lockdown(self._portal.is_lockdown_demanded):
-            self.note(Event(POSTURE_CHANGED, self._ticks.ticks_ms()))
+        self._access.lockdown(self._portal.is_lockdown_demanded)
+
+    def _follow_posture(self) -> None:
+        """Whoever changed the posture: the strike, the light and the journal follow it here."""
+        self._portal.hold(self._access.posture == UNLOCKED)
+        self.note(Event(POSTURE_CHANGED, self._ticks.ticks_ms()))
         self._show_standing()
+
+    def _unlock(self, seconds: int) -> None:
+        """Release the strike by command, for that long."""
+        self._portal.release(seconds * 1000)
 
     async def _check_lists(self) -> None:
         """Once after boot, at leisure: do the lists on flash still hash to what was signed?"""
         for issuer in await self._access.check_lists():
             self._note_corrupt(issuer)
 
-    def _note_corrupt(self, issuer_name: str) -> None:
+    def _note_corrupt(self, issuer) -> None:
         event = Event(LIST_CORRUPT, self._ticks.ticks_ms())
-        for issuer in self._access.shelf.ring.issuers:
-            if issuer.name == issuer_name:
-                event.issuer_id = issuer.key.key_id
+        event.issuer_id = issuer.key.key_id
         self.note(event)
 
     def _show_standing(self) -> None:
@@ -396,6 +447,7 @@ class App:
                 await asyncio.sleep_ms(_REVIVE_MS)
                 running[number] = (number, name, call, False, asyncio.create_task(call()))
             self._time.now_s()
+            self._access.end_what_is_over()
             self._count_uptime()
             if self._board.watchdog is not None:
                 self._board.watchdog.feed()

@@ -25,7 +25,8 @@ class ConfigError(DoorwardError):
 class Setting:
     """One declared setting.
 
-    kind: int, str or bool; low and high bound an int, or a str's length. is_name: the text goes
+    kind: int, str, bool or list; low and high bound an int, a str's length, or each of the
+    different ints that a list holds. is_name: the text goes
     into MQTT topics and signed objects, so it is letters, digits, hyphens and underscores.
     is_address: the text is an IPv4 address.
     choices: the only values there are, where a range says too little.
@@ -63,6 +64,11 @@ class Setting:
         # bool is an int in Python; a true where a number belongs is still a mistake.
         if not isinstance(value, self.kind) or isinstance(value, bool) != (self.kind is bool):
             raise ConfigError(f"{self.name}: {value!r} is not {self.allowed()}")
+        if self.kind is list:
+            is_sound = all(type(one) is int and self.low <= one <= self.high for one in value)
+            if not is_sound or len(set(value)) != len(value):
+                raise ConfigError(f"{self.name}: {value!r} is not {self.allowed()}")
+            return value
         size = len(value) if isinstance(value, str) else value
         if self.kind is not bool and not self.low <= size <= self.high:
             shown = "(secret)" if self.is_secret else repr(value)
@@ -79,6 +85,8 @@ class Setting:
         """Return what the setting takes, in words."""
         if self.kind is bool:
             return "true or false"
+        if self.kind is list:
+            return f"a list of different numbers from {self.low} to {self.high}"
         if self.is_address:
             return "an IPv4 address, or empty"
         if self.choices:
@@ -94,6 +102,7 @@ class Setting:
 SETTINGS = (
     Setting("site",                 str, "",     1,    16, "", "site the door belongs to; lists are made for a site", is_name=True),
     Setting("door",                 str, "",     1,    24, "", "name of the door, unique within its site", is_name=True),
+    Setting("groups",               list, [],    1,    16, "", "door groups that the door is in; signed objects may be for some groups only"),
     Setting("strike_pulse_ms",      int, 5000,   200,  60000, "ms", "how long a grant energises the strike"),
     Setting("poll_interval_ms",     int, 8,      2,    50, "ms", "pause between two looks for a badge"),
     Setting("same_badge_ms",        int, 1000,   200,  10000, "ms", "a badge that stays at the reader is not read again before it was away this long"),
@@ -124,6 +133,13 @@ class Config:
     def __init__(self, values: dict) -> None:
         for setting in SETTINGS:
             setattr(self, setting.name, values.get(setting.name, setting.default))
+
+    def group_bits(self) -> int:
+        """Return the door's groups as signed objects have them: bit (n - 1) for group n."""
+        bits = 0
+        for group in self.groups:
+            bits |= 1 << (group - 1)
+        return bits
 
     if TYPE_CHECKING:
 

@@ -48,6 +48,7 @@ LIST_TOO_OLD = 21
 NOT_AUTHENTICATED = 22
 RANDOM_UID = 23
 DECISION_FAULT = 24
+REVOKED = 25
 REASONS = {
     GRANTED: ("granted", "The badge is on a list in force and nothing forbids it."),
     GRANTED_IN_LOCKDOWN: ("granted-in-lockdown", "A responder opened the door in a lockdown."),
@@ -61,6 +62,19 @@ REASONS = {
     NOT_AUTHENTICATED: ("not-authenticated", "This badge must prove a secret and did not."),
     RANDOM_UID: ("random-uid", "The card gives a new UID at each tap and cannot be listed."),
     DECISION_FAULT: ("decision-fault", "Deciding failed; a failure is a denial."),
+    REVOKED: ("revoked", "The badge is on a deny list in force."),
+}
+
+# What a signed command orders.
+LOCK_DOWN = 1
+RELEASE = 2
+UNLOCK = 3
+HOLD_OPEN = 4
+COMMANDS = {
+    LOCK_DOWN: "lockdown",
+    RELEASE: "release",
+    UNLOCK: "unlock",
+    HOLD_OPEN: "hold-open",
 }
 
 # What a journal record tells.
@@ -75,6 +89,9 @@ RECORDS_OVERWRITTEN = 8
 RECORDS_DROPPED = 9
 TASK_DIED = 10
 LIST_CORRUPT = 11
+DENY_LIST_IN_FORCE = 12
+KEY_RING_IN_FORCE = 13
+COMMAND_OBEYED = 14
 EVENTS = {
     BOOT: "boot",
     TAP: "tap",
@@ -87,6 +104,9 @@ EVENTS = {
     RECORDS_DROPPED: "records-dropped",
     TASK_DIED: "task-died",
     LIST_CORRUPT: "list-corrupt",
+    DENY_LIST_IN_FORCE: "deny-list-in-force",
+    KEY_RING_IN_FORCE: "key-ring-in-force",
+    COMMAND_OBEYED: "command-obeyed",
 }
 
 MAX_UID_BYTES = const(10)
@@ -133,6 +153,7 @@ class Entry:
         issuer_id: key id of the list's issuer.
         list_version: version of the list it stands on.
         staleness: FRESH, SOFT_STALE or HARD_STALE for this cardholder's class.
+        is_denied: a deny list in force has the badge.
     """
 
     def __init__(self) -> None:
@@ -144,6 +165,7 @@ class Entry:
         self.issuer_id = b""
         self.list_version = 0
         self.staleness = FRESH
+        self.is_denied = False
 
 
 class Decision:
@@ -170,7 +192,8 @@ class Event:
 
     Attributes:
         code: a key of EVENTS.
-        reason: for TAP a key of REASONS; for OBJECT_REFUSED a key of REFUSALS; else 0.
+        reason: for TAP a key of REASONS; for OBJECT_REFUSED a key of REFUSALS; for COMMAND_OBEYED
+            a key of COMMANDS; else 0.
         ticks_ms: ticks_ms at which it happened.
         posture: the posture in force.
         cardholder_class, level, issuer_id, list_version: the entry's, where there was one.
@@ -210,22 +233,52 @@ WRONG_TYPE = 12
 TRANSFER_BROKEN = 13
 FLASH_FAULT = 14
 BUSY = 15
+NOT_AN_OBJECT = 16
+UNKNOWN_FORMAT = 17
+BAD_LENGTH = 18
+DUPLICATE_ENTRY = 19
+BAD_ENTRY = 20
+TOO_FEW_SIGNATURES = 21
+NOT_PERMITTED = 22
+WRONG_ADDRESS = 23
+TOO_LATE = 24
+REPLAYED = 25
+NO_CLOCK = 26
+TOO_MANY_DENIED = 27
+BAD_KEY = 28
+UNKNOWN_COMMAND = 29
+LOCKED_DOWN = 30
 REFUSALS = {
-    MALFORMED: ("malformed", "The object's structure is not the documented one."),
+    MALFORMED: ("malformed", "A field has a value that the format does not allow."),
     TOO_LARGE: ("too-large", "The object is larger than the cap."),
     TRUNCATED: ("truncated", "The object ends before its length."),
     WRONG_SITE: ("wrong-site", "The object was made for another site."),
-    UNKNOWN_ISSUER: ("unknown-issuer", "The key ring of this door has no such issuer."),
+    UNKNOWN_ISSUER: ("unknown-issuer", "The key ring of this door has no such signer."),
     BAD_SIGNATURE: ("bad-signature", "The signature does not verify."),
     BAD_BODY_HASH: ("bad-body-hash", "The body is not the one that was signed."),
     OLD_VERSION: ("old-version", "A higher version was already accepted from this issuer."),
     OUT_OF_SCOPE: ("out-of-scope", "The issuer may not grant this class of cardholder."),
-    NOT_SORTED: ("not-sorted", "The entries are not sorted or not unique."),
+    NOT_SORTED: ("not-sorted", "The entries are not sorted."),
     NO_SPACE: ("no-space", "The list area has no room beside the lists in force."),
     WRONG_TYPE: ("wrong-type", "Not a type of object that is taken here."),
     TRANSFER_BROKEN: ("transfer-broken", "The transfer broke off or its checksum is wrong."),
     FLASH_FAULT: ("flash-fault", "The flash did not keep what was written."),
     BUSY: ("busy", "Another object is being received."),
+    NOT_AN_OBJECT: ("not-an-object", "This does not begin as a Doorward signed object does."),
+    UNKNOWN_FORMAT: ("unknown-format", "The object's format is newer than this firmware."),
+    BAD_LENGTH: ("bad-length", "The lengths and counts in the object contradict one another."),
+    DUPLICATE_ENTRY: ("duplicate-entry", "An entry stands in the object twice."),
+    BAD_ENTRY: ("bad-entry", "An entry has a class, level or flag that does not exist."),
+    TOO_FEW_SIGNATURES: ("too-few-signatures", "Fewer root keys signed than the threshold."),
+    NOT_PERMITTED: ("not-permitted", "The issuer may not sign this, or not for this door."),
+    WRONG_ADDRESS: ("wrong-address", "The object is addressed to another door or group."),
+    TOO_LATE: ("too-late", "The command came after it had expired."),
+    REPLAYED: ("replayed", "This command, or a later one of its issuer, was obeyed already."),
+    NO_CLOCK: ("no-clock", "A door whose clock is unset cannot tell whether this is late."),
+    TOO_MANY_DENIED: ("too-many-denied", "More badges than a door denies: 512 in all."),
+    BAD_KEY: ("bad-key", "A key in the key ring is not one that doors verify with."),
+    UNKNOWN_COMMAND: ("unknown-command", "No kind of command that this firmware knows."),
+    LOCKED_DOWN: ("locked-down", "The door is in lockdown; release it before holding it open."),
 }
 
 

@@ -15,7 +15,14 @@ from doorctl import keyring, keys
 from doorctl.errors import DoorctlError
 from doorctl.main import main
 from doorward.trust import objects
-from doorward.trust.keyring import Issuer
+from doorward.trust.keyring import (
+    ALL_GROUPS,
+    MAY_DENY,
+    MAY_LIST,
+    MAY_LOCK_DOWN,
+    Issuer,
+    open_successor,
+)
 from doorward.trust.primitives import no_pause, run_through
 from doorward.values import Refused
 from hypothesis import given, settings
@@ -226,6 +233,7 @@ def test_keyring_two_of_three(tmp_path):
     ("changes", "what"),
     [
         ({"threshold": 2}, "threshold 2"),
+        ({"scope": "police:site=south"}, "may sign for south, and the ring is for north"),
         ({"threshold": 0}, "threshold 0"),
         ({"site": "no rth"}, "site 'no rth'"),
         ({"site": "n" * 17}, "site"),
@@ -248,7 +256,11 @@ def test_keyring_needs_enough_private_roots(tmp_path):
     ring_words(tmp_path)
     roots = [key_file("root"), tmp_path / "second.pub.pem"]
     result = doorctl(*ring_words(tmp_path, root=roots, threshold=2))
-    assert result.exit_code == 1 and "1 of the roots" in result.stderr
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "doorctl: 1 of the 2 roots of the new ring sign, and its threshold is 2: "
+        "1 more as a private key with --root\n"
+    )
 
 
 def test_keyring_same_issuer_twice(tmp_path):
@@ -261,6 +273,189 @@ def test_keyring_same_issuer_twice(tmp_path):
         assert result.exit_code == 1 and what in result.stderr
 
 
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "police",
+        "police:",
+        "fire:site=north",
+        "police:doors=1",
+        "police:site=",
+        "police:site=no rth",
+        "police:groups=0",
+        "police:groups=17",
+        "police:groups=1;groups=2",
+        "police:groups=",
+        "police:powers=everything",
+        "police:powers=lists,",
+        ["police:groups=1", "police:groups=2"],
+    ],
+)
+def test_scope_usage_errors(tmp_path, scope):
+    result = doorctl(*ring_words(tmp_path, scope=scope))
+    assert result.exit_code == 2 and "--scope" in result.stderr
+    assert not (tmp_path / "ring.dwk").exists()
+
+
+def test_scopes_are_in_the_ring_and_shown(tmp_path):
+    scope = ["police:site=north;groups=1,3;powers=lists,lockdown", "district:groups=all"]
+    assert doorctl(*ring_words(tmp_path, scope=scope)).exit_code == 0
+    police, district = keyring.open_ring_file(tmp_path / "ring.dwk").issuers
+    assert (police.site, police.groups) == ("north", 0b101)
+    assert police.powers == MAY_LIST | MAY_LOCK_DOWN
+    assert (district.site, district.groups) == ("*", ALL_GROUPS)
+    assert district.powers == MAY_LIST | MAY_DENY
+    shown = doorctl("keyring", "show", tmp_path / "ring.dwk")
+    assert "police\tresponder\tnorth\t1,3\tlists,lockdown\t" in shown.stdout
+    assert "district\tstaff,visitor\t*\tall\tlists,deny\t" in shown.stdout
+    facts = json.loads(doorctl("keyring", "show", tmp_path / "ring.dwk", "--json").stdout)
+    assert facts["issuers"][0]["powers"] == ["lists", "lockdown"]
+
+
+def test_a_ring_for_several_sites(tmp_path):
+    assert doorctl(*ring_words(tmp_path, site="*", scope="police:site=south")).exit_code == 0
+    ring = keyring.open_ring_file(tmp_path / "ring.dwk")
+    assert ring.is_for("north") and ring.issuers[0].site == "south"
+
+
+def next_ring(tmp_path: Path, **changes: object) -> Result:
+    """Build the ring after ring.dwk, which one root signed at version 3."""
+    if not (tmp_path / "ring.dwk").exists():
+        assert doorctl(*ring_words(tmp_path)).exit_code == 0
+    options = {"previous": tmp_path / "ring.dwk", "out": tmp_path / "next.dwk", **changes}
+    words = ring_words(tmp_path, **options)
+    for name in ("site", "version"):
+        if name not in changes:
+            at = words.index(f"--{name}")
+            del words[at : at + 2]
+    return doorctl(*words)
+
+
+def test_the_next_ring_takes_site_and_version_from_the_one_before(tmp_path):
+    result = next_ring(tmp_path)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[0] == "version: 3 -> 4"
+    ring = keyring.open_ring_file(tmp_path / "next.dwk")
+    assert (ring.site, ring.version) == ("north", 4)
+
+
+def test_what_changes_is_told_and_what_stops_is_warned_of(tmp_path):
+    ring_words(tmp_path)
+    third = f"police-2:responder:{tmp_path}/third.pub.pem"
+    district = f"district:staff:{tmp_path}/district.pub.pem"
+    result = next_ring(tmp_path, issuer=[third, district], scope="district:groups=1")
+    assert result.exit_code == 0
+    old = keyring.open_ring_file(tmp_path / "ring.dwk")
+    new = keyring.open_ring_file(tmp_path / "next.dwk")
+    scope = "classes responder, site *, groups all, powers lists,deny"
+    police, moved = old.issuers[0].key.key_id.hex(), new.issuers[0].key.key_id.hex()
+    assert result.stdout.splitlines()[:-1] == [
+        "version: 3 -> 4",
+        f"issuer added: police-2, key {moved}: {scope}",
+        "issuer district: classes staff,visitor -> staff",
+        "issuer district: groups all -> 1",
+        f"issuer removed: police, key {police}",
+    ]
+    gone, narrower = result.stderr.splitlines()
+    assert gone.startswith(f"doorctl: warning: police, key {police}, is no longer believed: ")
+    assert "push the new list right behind it" in gone
+    assert narrower.startswith("doorctl: warning: district, key ") and "may do less" in narrower
+
+
+@pytest.mark.parametrize(
+    ("scope", "told"),
+    [
+        ("powers=lists", "its deny lists stop denying the moment"),
+        ("powers=deny", "its lists stop opening the moment"),
+        ("powers=unlock", "beyond that stops opening, and what it denied stops being denied, the"),
+        ("site=north", "beyond that stops opening, and what it denied stops being denied, the"),
+        ("powers=lists,deny,lockdown", ""),
+    ],
+)
+def test_narrower_scopes_are_warned_of(tmp_path, scope, told):
+    result = next_ring(tmp_path, scope=f"police:{scope}")
+    assert result.exit_code == 0
+    assert result.stderr.count("\n") == bool(told) and told in result.stderr
+
+
+def test_a_key_that_stays_under_another_name_is_no_loss(tmp_path):
+    ring_words(tmp_path)
+    issuer = [
+        f"sheriff:responder:{tmp_path}/police.pub.pem",
+        f"district:staff,visitor:{tmp_path}/district.pub.pem",
+    ]
+    result = next_ring(tmp_path, issuer=issuer, site="*")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "site: north -> *\n" in result.stdout
+    assert "issuer police: is called sheriff\n" in result.stdout
+
+
+def test_roots_are_replaced_by_both_thresholds(tmp_path):
+    words = {"root": [key_file("second"), key_file("third")], "threshold": 2}
+    lacking = next_ring(tmp_path, **words)
+    assert lacking.exit_code == 1
+    assert lacking.stderr == (
+        "doorctl: 0 of the 1 roots of the previous ring sign, and its threshold is 1: "
+        "1 more as a private key with --root, or --sign for a root no longer\n"
+    )
+    only_old = {"root": [tmp_path / "second.pub.pem", key_file("third")], "threshold": 2}
+    assert "the new ring sign" in next_ring(tmp_path, sign=key_file("root"), **only_old).stderr
+    assert not (tmp_path / "next.dwk").exists()
+
+    assert next_ring(tmp_path, sign=key_file("root"), **words).exit_code == 0
+    # It bears the signature of a root that is none of its own; it can be followed all the same.
+    ring = keyring.open_ring_file(tmp_path / "next.dwk")
+    assert (ring.version, len(ring.roots), ring.threshold) == (4, 2, 2)
+    third = next_ring(
+        tmp_path, previous=tmp_path / "next.dwk", out=tmp_path / "third.dwk", **words
+    )
+    assert third.exit_code == 0, third.stderr
+    data = (tmp_path / "next.dwk").read_bytes()
+    first = keyring.open_ring_file(tmp_path / "ring.dwk")
+    assert run_through(open_successor(data, first, "north", no_pause)).version == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "what"),
+    [
+        ({"version": 3}, 1, "version 3: the previous ring has 3"),
+        ({"site": "south"}, 1, "the previous ring is for north, and this one for south"),
+        ({"sign": key_file("stranger")}, 1, "is to sign and is a root of neither ring"),
+        ({"sign": "none.pem"}, 1, "none.pem"),
+        ({"previous": OBJECTS / "police_1.dwl"}, 1, "wrong-type (12)"),
+        ({"previous": OBJECTS / "ring_signed_by_stranger.dwk"}, 1, "unknown-issuer (5)"),
+        ({"previous": "none.dwk"}, 1, "none.dwk"),
+    ],
+)
+def test_next_ring_mistakes(tmp_path, changes, code, what):
+    result = next_ring(tmp_path, **changes)
+    assert result.exit_code == code
+    assert what in result.stderr and result.stderr.count("\n") == 1
+    assert not (tmp_path / "next.dwk").exists()
+
+
+def test_the_first_ring_needs_site_and_version_and_no_old_roots(tmp_path):
+    words = ring_words(tmp_path)
+    at = words.index("--version")
+    assert doorctl(*words[:at], *words[at + 2 :]).exit_code == 2
+    assert doorctl(*words, "--sign", key_file("second")).exit_code == 2
+
+
+def test_rings_that_their_own_roots_did_not_sign_are_not_opened():
+    for name, refusal in (
+        ("ring_signed_by_stranger", "unknown-issuer"),
+        ("ring_one_signature_short", "too-few-signatures"),
+        ("ring_one_root_twice", "too-few-signatures"),
+        ("ring_4_only_old_signed", "unknown-issuer"),
+        ("ring_4_new_below_threshold", "unknown-issuer"),
+        ("ring_of_no_root", "malformed"),
+        ("ring_root_listed_twice", "bad-key"),
+    ):
+        with pytest.raises(Refused) as caught:
+            keyring.open_ring((OBJECTS / f"{name}.dwk").read_bytes())
+        assert caught.value.name == refusal, name
+
+
 @pytest.mark.parametrize("text", ["a", "a:staff", "a:staff:", "a:boss:x.pem", "a::x.pem", ":b:c"])
 def test_keyring_usage_errors(tmp_path, text):
     assert doorctl(*ring_words(tmp_path, issuer=[text])).exit_code == 2
@@ -268,11 +463,11 @@ def test_keyring_usage_errors(tmp_path, text):
 
 def test_keyring_show_refuses_as_a_door_does(tmp_path):
     file = tmp_path / "bad.dwk"
-    file.write_bytes(RING[:-1])
+    file.write_bytes(RING[:-1] + bytes((RING[-1] ^ 2,)))
     result = doorctl("keyring", "show", file)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"doorctl: {file}: bad-body-hash: The body is not the one that was signed.\n"
+        f"doorctl: {file}: bad-body-hash (7): The body is not the one that was signed.\n"
     )
 
 

@@ -6,9 +6,9 @@ import time
 import pytest
 from doorctl import keys, lists, people, roster
 from doorctl.link import DoorRefused
-from doorctl.world import SITE
+from doorctl.world import DOOR, SITE, wait_until
 from doorward.trust import objects
-from doorward.values import REFUSALS
+from doorward.values import HOLD_OPEN, LOCK_DOWN, REFUSALS, RELEASE, UNLOCK
 
 
 def list_from(site, *, issuer="police", version=2, at_site=SITE, key=None, roster_of=None):
@@ -103,6 +103,55 @@ def test_a_list_with_a_revoked_badge_denies_it_at_once(door_site):
     assert door_site.tap(door_site.officers[4].badge)["opened"]
 
 
+def test_a_denied_badge_opens_nothing_from_the_next_tap_on(door_site):
+    lost = door_site.officers[3].badge
+    assert door_site.tap(lost)["opened"]
+    with door_site.cable() as door:
+        told = door.push(door_site.build_deny_list("police", 1, [lost]))
+    assert (told["type"], told["issuer"], told["count"]) == ("deny list", "police", 1)
+    time.sleep(1.2)  # the badge that stays away for a second is read anew
+    assert not door_site.tap(lost)["opened"]
+    assert door_site.events("tap")[-1]["reason"] == "revoked"
+    door_site.door.power_off()
+    door_site.door.power_on()
+    wait_until(lambda: door_site.status()["reader"]["is_up"], 10, "the reader is down")
+    assert not door_site.tap(lost)["opened"]
+    assert door_site.status()["denied"] == [{"issuer": "police", "version": 1, "badges": 1}]
+
+
+def test_commands_are_obeyed_once(door_site):
+    lockdown = door_site.build_command("school", LOCK_DOWN, 1)
+    release = door_site.build_command("school", RELEASE, 2)
+    unlock = door_site.build_command("school", UNLOCK, 3, argument=1, door=DOOR)
+    hold = door_site.build_command("school", HOLD_OPEN, 4, argument=int(time.time()) + 2)
+
+    def is_open():
+        return door_site.door.bench("look")["strike"] == "released"
+
+    with door_site.cable() as door:
+        assert door.push(lockdown)["command"] == "lockdown"
+        assert door.status()["posture"] == "lockdown"
+        assert not door_site.tap(door_site.staff[0].badge)["opened"]
+        door.push(release)
+        assert door.status()["posture"] == "normal"
+        for old in (lockdown, release):
+            with pytest.raises(DoorRefused) as refusal:
+                door.push(old)
+            assert refusal.value.name == "replayed"
+        door.push(unlock)
+        assert is_open()
+        wait_until(lambda: not is_open(), 5, "it stays open")
+        assert door.push(hold)["command"] == "hold-open"
+        assert door.status()["posture"] == "unlocked"
+        assert is_open()
+        wait_until(lambda: not is_open(), 5, "it stays open")
+        assert door.status()["posture"] == "normal"
+    obeyed = [one["reason"] for one in door_site.events("command-obeyed")]
+    assert obeyed == ["lockdown", "release", "unlock", "hold-open"]
+    refused = [one["reason"] for one in door_site.events("object-refused")]
+    assert refused == ["replayed", "replayed"]
+
+
 def refused_objects(site):
     """Return (refusal, bytes) of every kind of list a door does not take."""
     other_key = keys.load_private(site.folder / "keys" / "root.pem")
@@ -118,8 +167,7 @@ def refused_objects(site):
         ("old-version", list_from(site, version=1)),
         ("truncated", good[:-20]),
         ("out-of-scope", list_from(site, issuer="school", roster_of="police")),
-        ("wrong-type", (site.folder / "ring.dwk").read_bytes()),
-        ("malformed", b"#!/bin/sh\n" * 100),
+        ("not-an-object", b"#!/bin/sh\n" * 100),
     ]
 
 

@@ -43,7 +43,7 @@ def test_push_status_and_log(door_site):
     path = door_site.build_list("police", 2)
     result = doorctl("push", path, port=tty_path)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == "in force: police version 2, 900 badges\n"
+    assert result.stdout == "in force: allowlist of police, version 2, 900 badges\n"
     assert json.loads(doorctl("push", path, "--json", port=tty_path).stdout)["version"] == 2
 
     door_site.tap(door_site.officers[0].badge)
@@ -66,7 +66,7 @@ def test_a_refused_list_is_one_line_and_exit_1(door_site, tmp_path):
     assert_fails(doorctl("push", older, port=port), "old-version (8)")
     rubbish = tmp_path / "rubbish"
     rubbish.write_bytes(os.urandom(5000))
-    assert_fails(doorctl("push", rubbish, port=port), "malformed (1)")
+    assert_fails(doorctl("push", rubbish, port=port), "not-an-object (16)")
     rubbish.write_bytes(b"")
     assert_fails(doorctl("push", rubbish, port=port), "truncated (3)")
 
@@ -165,7 +165,7 @@ def test_a_demo_that_goes_wrong_says_which_step_and_why(tmp_path, capsys, sabota
     sabotage("_rosters", lambda self: demo._expect(1, 2, "badges read"))
     assert demo.Demo(tmp_path / "demo").run() is False
     told = capsys.readouterr().out
-    assert "demo: step 2 of 28 failed: Two rosters are read from CSV" in told
+    assert "demo: step 2 of 35 failed: Two rosters are read from CSV" in told
     assert "badges read: expected 2, saw 1" in told
     assert "steps as expected" not in told
 

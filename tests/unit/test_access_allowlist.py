@@ -4,8 +4,10 @@ import unittest
 from hashlib import sha256
 
 from doorward.access.allowlist import ENTRY_BYTES, Allowlist, pack_entry, unpack_entry
+from doorward.trust.keyring import Issuer
 from doorward.trust.objects import Header
 from doorward.trust.primitives import no_pause, run_through
+from doorward.trust.signatures import PublicKey
 from doorward.values import (
     FRESH,
     HARD_STALE,
@@ -18,6 +20,8 @@ from doorward.values import (
 from support import MemoryFlash
 
 OFFSET = 4096 + 362  # behind header and signature of a second extent
+KEY = PublicKey(b"\x80" + bytes(254) + b"\x01")
+ISSUER = Issuer("school", 1 << STAFF | 1 << VISITOR, KEY)
 COUNTS = (0, 1, 2, 3, 51, 52, 300)
 
 
@@ -49,7 +53,7 @@ def allowlist(count, is_mapped=False):
     header.body_hash = sha256(body).digest()
     header.issuer_id = b"issuerid"
     header.version = 9
-    return Allowlist(flash, OFFSET, header, "police"), flash
+    return Allowlist(flash, OFFSET, header, ISSUER), flash
 
 
 class EntryTest(unittest.TestCase):

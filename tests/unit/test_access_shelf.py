@@ -3,10 +3,11 @@
 import unittest
 
 from doorward import state
-from doorward.access.shelf import Place, Shelf
+from doorward.access.shelf import Address, Place, Shelf
 from doorward.hal.roles import SECTOR_BYTES, STATE_SLOT_BYTES
-from doorward.trust.keyring import Issuer, KeyRing, open_ring
-from doorward.trust.primitives import no_pause, run_through
+from doorward.trust.keyring import MAY_DENY, Issuer, KeyRing, read_ring
+from doorward.trust.objects import ALLOWLIST_TYPE, DENY_LIST_TYPE
+from doorward.trust.primitives import run_through
 from doorward.values import NO_SPACE, Refused
 from support import MemoryFlash, OpenGate, PowerCut, vector
 
@@ -20,27 +21,44 @@ class ShelfTest(unittest.TestCase):
     def setUp(self):
         self.flash = MemoryFlash(10 * SECTOR_BYTES)
         self.kept = MemoryFlash(2 * SECTOR_BYTES)
-        self.ring = run_through(open_ring(read("ring.dwk"), no_pause))
+        self.ring = read_ring(read("ring.dwk"))
         self.police, self.district = (issuer.key.key_id for issuer in self.ring.issuers)
         self.start()
 
     def start(self):
         """Start anew on the same flash."""
-        self.shelf = Shelf(self.flash, state.Snapshots(self.kept, STATE_SLOT_BYTES), self.ring)
+        snapshots = state.Snapshots(self.kept, STATE_SLOT_BYTES)
+        self.shelf = Shelf(self.flash, snapshots, self.ring, Address("north"))
 
     def put(self, name, issuer_id, version, sector):
         data = read(name)
         self.flash.data[sector * SECTOR_BYTES : sector * SECTOR_BYTES + len(data)] = data
-        place = Place(issuer_id, version, sector, len(data))
+        place = Place(data[5], issuer_id, version, sector, len(data))
         run_through(self.shelf.put_in_force(place, OpenGate()))
 
     def versions(self):
-        return [(listed.issuer, listed.header.version) for listed in self.shelf.lists]
+        return [(listed.issuer.name, listed.header.version) for listed in self.shelf.lists]
+
+    def in_force(self, issuer_id):
+        return self.shelf.in_force(ALLOWLIST_TYPE, issuer_id)
+
+    def floor(self, issuer_id):
+        return self.shelf.floor(ALLOWLIST_TYPE, issuer_id)
+
+    def corrupt(self):
+        return [issuer.name for issuer in self.shelf.corrupt]
+
+    def room(self, length):
+        """Return the sector that an object of this length is given."""
+        place = Place(ALLOWLIST_TYPE, self.police, 9, 0, length)
+        self.shelf.reserve(place)
+        self.shelf.release(place)
+        return place.sector
 
     def test_starts_empty(self):
         self.assertEqual(self.versions(), [])
-        self.assertIsNone(self.shelf.in_force(self.police))
-        self.assertEqual(self.shelf.floor(self.police), 1)
+        self.assertIsNone(self.in_force(self.police))
+        self.assertEqual(self.floor(self.police), 1)
 
     def test_put_in_force_and_restart(self):
         self.put("district_1.dwl", self.district, 1, 4)
@@ -48,8 +66,8 @@ class ShelfTest(unittest.TestCase):
         for _ in range(2):
             # In the order of the ring's issuers, whatever came first.
             self.assertEqual(self.versions(), [("police", 2), ("district", 1)])
-            self.assertEqual(self.shelf.floor(self.police), 2)
-            self.assertEqual(self.shelf.floor(self.district), 1)
+            self.assertEqual(self.floor(self.police), 2)
+            self.assertEqual(self.floor(self.district), 1)
             self.assertEqual(self.shelf.corrupt, [])
             self.start()
 
@@ -62,7 +80,7 @@ class ShelfTest(unittest.TestCase):
         self.assertEqual(self.versions(), [("police", 1)])
         self.start()
         self.assertEqual(self.versions(), [("police", 1)])
-        self.assertEqual(self.shelf.floor(self.police), 1)
+        self.assertEqual(self.floor(self.police), 1)
 
     def test_room_is_the_smallest_that_holds_it(self):
         # Ten sectors: list in 3, list in 5 and 6; free are 0-2, 4 and 7-9.
@@ -71,54 +89,54 @@ class ShelfTest(unittest.TestCase):
         self.put("police_2.dwl", self.police, 2, 5)
         self.put("district_1.dwl", self.district, 1, 3)
         for sectors, room in ((1, 4), (2, 0), (3, 0)):
-            self.assertEqual(self.shelf.find_room(sectors * SECTOR_BYTES), room)
-            self.assertEqual(self.shelf.find_room((sectors - 1) * SECTOR_BYTES + 1), room)
+            self.assertEqual(self.room(sectors * SECTOR_BYTES), room)
+            self.assertEqual(self.room((sectors - 1) * SECTOR_BYTES + 1), room)
         with self.assertRaises(Refused) as caught:
-            self.shelf.find_room(3 * SECTOR_BYTES + 1)
+            self.room(3 * SECTOR_BYTES + 1)
         self.assertEqual(caught.exception.code, NO_SPACE)
 
     def test_room_of_an_empty_region(self):
-        self.assertEqual(self.shelf.find_room(10 * SECTOR_BYTES), 0)
+        self.assertEqual(self.room(10 * SECTOR_BYTES), 0)
         with self.assertRaises(Refused):
-            self.shelf.find_room(10 * SECTOR_BYTES + 1)
+            self.room(10 * SECTOR_BYTES + 1)
 
     def test_a_replaced_list_gives_its_room_back(self):
         self.put("police_1.dwl", self.police, 1, 0)
-        self.assertEqual(self.shelf.find_room(1), 1)
+        self.assertEqual(self.room(1), 1)
         self.put("police_2.dwl", self.police, 2, 1)
-        self.assertEqual(self.shelf.find_room(1), 0)
+        self.assertEqual(self.room(1), 0)
 
     def test_a_dropped_list_does_not_come_back_with_the_next_one(self):
         self.put("police_1.dwl", self.police, 1, 0)
-        self.shelf.drop(self.shelf.in_force(self.police))
-        self.assertEqual((self.versions(), self.shelf.corrupt), ([], ["police"]))
+        self.shelf.drop(self.in_force(self.police))
+        self.assertEqual((self.versions(), self.corrupt()), ([], ["police"]))
         self.put("district_1.dwl", self.district, 1, 4)
-        self.assertEqual((self.versions(), self.shelf.corrupt), ([("district", 1)], ["police"]))
+        self.assertEqual((self.versions(), self.corrupt()), ([("district", 1)], ["police"]))
         self.start()
         self.assertEqual(self.versions(), [("district", 1)])
 
     def test_the_floor_outlives_a_dropped_list(self):
         self.put("police_2.dwl", self.police, 2, 0)
-        self.shelf.drop(self.shelf.in_force(self.police))
+        self.shelf.drop(self.in_force(self.police))
         self.put("district_1.dwl", self.district, 1, 4)
         self.start()
-        self.assertEqual(self.shelf.floor(self.police), 2)
+        self.assertEqual(self.floor(self.police), 2)
 
     def test_a_header_that_did_not_survive_is_told_once(self):
         self.put("police_1.dwl", self.police, 1, 0)
         # magic, version, entry count, body length, issuer, length of the signature
-        for at in (0, 25, 44, 52, 88, 104, 105):
+        for at in (0, 25, 44, 56, 92, 108, 109):
             self.flash.data[at] ^= 1
             self.start()
             with self.subTest(byte=at):
-                self.assertEqual((self.versions(), self.shelf.corrupt), ([], ["police"]))
+                self.assertEqual((self.versions(), self.corrupt()), ([], ["police"]))
             self.flash.data[at] ^= 1
         # An entry of no bytes would let the count say anything.
         self.flash.data[44] = 255
         self.flash.data[48] = 0
         self.start()
         self.put("district_1.dwl", self.district, 1, 4)
-        self.assertEqual((self.versions(), self.shelf.corrupt), ([("district", 1)], ["police"]))
+        self.assertEqual((self.versions(), self.corrupt()), ([("district", 1)], ["police"]))
 
     def test_an_issuer_that_left_the_ring_is_no_longer_believed(self):
         self.put("police_1.dwl", self.police, 1, 0)
@@ -126,6 +144,39 @@ class ShelfTest(unittest.TestCase):
         self.ring = KeyRing(1, self.ring.roots, [Issuer("district", 4, district.key)])
         self.start()
         self.assertEqual(self.versions(), [])
+
+    def test_an_issuer_that_lost_the_power_or_the_site_is_no_longer_believed(self):
+        self.put("police_1.dwl", self.police, 1, 0)
+        police = self.ring.issuers[0]
+        for scope in ({"powers": MAY_DENY}, {"site": "south"}, {"groups": 1}):
+            changed = Issuer("police", police.classes, police.key, **scope)
+            self.ring = KeyRing(1, self.ring.roots, [changed])
+            self.start()
+            self.assertEqual((self.versions(), self.corrupt()), ([], []))
+
+    def test_two_that_come_at_once_get_rooms_of_their_own(self):
+        first = Place(ALLOWLIST_TYPE, self.police, 1, 0, 3 * SECTOR_BYTES)
+        second = Place(ALLOWLIST_TYPE, self.district, 1, 0, 3 * SECTOR_BYTES)
+        self.shelf.reserve(first)
+        self.shelf.reserve(second)
+        self.assertEqual((first.sector, second.sector), (0, 3))
+        self.shelf.release(first)
+        self.assertEqual(self.room(SECTOR_BYTES), 0)
+
+    def test_deny_lists_lie_beside(self):
+        self.put("police_1.dwl", self.police, 1, 0)
+        self.put("police_deny_1.dwd", self.police, 1, 1)
+        for _ in range(2):
+            self.assertEqual(self.versions(), [("police", 1)])
+            self.assertEqual([one.header.version for one in self.shelf.denials], [1])
+            self.start()
+
+    def test_a_deny_list_that_did_not_survive_is_told(self):
+        self.put("police_deny_1.dwd", self.police, 1, 0)
+        self.flash.data[self.flash.data.find(b"DWSO") + 366] ^= 1
+        self.start()
+        self.assertEqual((self.shelf.denials, self.corrupt()), ([], ["police"]))
+        self.assertEqual(self.shelf.floor(DENY_LIST_TYPE, self.police), 1)
 
 
 if __name__ == "__main__":

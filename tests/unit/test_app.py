@@ -4,7 +4,7 @@ import asyncio
 import unittest
 
 from doorward import values
-from doorward.app import App, Receiver
+from doorward.app import Allowance, App, Receiver
 from doorward.values import Badge, Decision, Entry
 from doorward.walltime import WallTime
 from support import FakeTicks, OpenGate
@@ -28,7 +28,6 @@ class Board:
 
 class Access:
     posture = values.NORMAL
-    intake = None
 
     def __init__(self, calls):
         self.calls = calls
@@ -74,7 +73,7 @@ class Refusals(unittest.TestCase):
 
         ticks = FakeTicks()
         events = []
-        receiver = Receiver(Intake(), events.append, ticks)
+        receiver = Receiver(Intake(), None, events.append, ticks, Allowance(ticks))
         for _ in range(5000):
             receiver.refuse(values.TRUNCATED)
             ticks.advance_ms(10)

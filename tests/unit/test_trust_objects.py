@@ -4,15 +4,26 @@ import struct
 import unittest
 
 from doorward.trust import objects
+from doorward.trust.keyring import read_ring
 from doorward.trust.objects import Header, parse_header, parse_signatures
 from doorward.trust.primitives import no_pause, run_through
-from doorward.trust.signatures import PublicKey
-from doorward.values import BAD_SIGNATURE, MALFORMED, TOO_LARGE, UNKNOWN_ISSUER, Refused
+from doorward.values import (
+    BAD_LENGTH,
+    BAD_SIGNATURE,
+    MALFORMED,
+    NOT_AN_OBJECT,
+    TOO_LARGE,
+    TRUNCATED,
+    UNKNOWN_FORMAT,
+    UNKNOWN_ISSUER,
+    WRONG_TYPE,
+    Refused,
+)
 from support import vector
 
 # Offsets in the header, docs/formats.md.
 MAGIC, FORMAT, TYPE, SIGNATURES, RESERVED = 0, 4, 5, 6, 7
-SITE, VERSION, COUNT, ENTRY_BYTES, RESERVED_TOO, BODY_BYTES = 8, 24, 44, 48, 50, 52
+SITE, VERSION, COUNT, ENTRY_BYTES, BODY_BYTES = 8, 24, 44, 48, 56
 
 
 def header() -> Header:
@@ -56,42 +67,73 @@ class HeaderTest(unittest.TestCase):
 
     def test_too_short(self):
         packed = header().pack()
-        for length in (0, 1, 95):
-            self.refuse(MALFORMED, packed[:length])
+        for length in (0, 1, 3):
+            self.refuse(NOT_AN_OBJECT, packed[:length])
+        for length in (4, 99):
+            self.refuse(TRUNCATED, packed[:length])
 
     def test_every_structural_field(self):
-        for at, layout, value in (
-            (MAGIC, "4s", b"DWSX"),
-            (FORMAT, "B", 0),
-            (FORMAT, "B", 2),
-            (TYPE, "B", 0),
-            (TYPE, "B", 3),
-            (SIGNATURES, "B", 0),
-            (SIGNATURES, "B", 5),
-            (RESERVED, "B", 1),
-            (RESERVED_TOO, "<H", 1),
-            (SITE, "16s", b""),
-            (SITE, "16s", b"no rth"),
-            (SITE, "16s", b"no\x00rth"),
-            (SITE, "16s", b"n\xc3\xb6rth"),
-            (SITE, "16s", b"\x7f"),
-            (VERSION, "<I", 0),
-            (COUNT, "<I", 4),
-            (COUNT, "<I", 6),
-            (COUNT, "<I", 0xFFFFFFFF),
-            (ENTRY_BYTES, "<H", 21),
-            (BODY_BYTES, "<I", 99),
-            (BODY_BYTES, "<I", 101),
+        for code, at, layout, value in (
+            (NOT_AN_OBJECT, MAGIC, "4s", b"DWSX"),
+            (UNKNOWN_FORMAT, FORMAT, "B", 0),
+            (UNKNOWN_FORMAT, FORMAT, "B", 2),
+            (WRONG_TYPE, TYPE, "B", 0),
+            (WRONG_TYPE, TYPE, "B", 5),
+            (MALFORMED, SIGNATURES, "B", 0),
+            (MALFORMED, SIGNATURES, "B", 9),
+            (MALFORMED, RESERVED, "B", 1),
+            (MALFORMED, SITE, "16s", b""),
+            (MALFORMED, SITE, "16s", b"no rth"),
+            (MALFORMED, SITE, "16s", b"no\x00rth"),
+            (MALFORMED, SITE, "16s", b"n\xc3\xb6rth"),
+            (MALFORMED, SITE, "16s", b"\x7f"),
+            (MALFORMED, VERSION, "<I", 0),
+            (BAD_LENGTH, COUNT, "<I", 4),
+            (BAD_LENGTH, COUNT, "<I", 6),
+            (BAD_LENGTH, COUNT, "<I", 0xFFFFFFFF),
+            (BAD_LENGTH, ENTRY_BYTES, "<H", 21),
+            (BAD_LENGTH, BODY_BYTES, "<I", 99),
+            (BAD_LENGTH, BODY_BYTES, "<I", 101),
         ):
             with self.subTest(at=at, value=value):
-                self.refuse(MALFORMED, self.with_field(at, layout, value))
+                self.refuse(code, self.with_field(at, layout, value))
+
+    def test_what_only_allowlists_have(self):
+        for object_type in (objects.KEY_RING_TYPE, objects.DENY_LIST_TYPE, objects.COMMAND_TYPE):
+            made = Header()
+            made.type = object_type
+            made.site = "north"
+            made.version = 1
+            parse_header(made.pack())
+            for name in (
+                "soft_stale_s",
+                "hard_stale_s",
+                "responder_stale_s",
+                "groups",
+                "includes_deny",
+            ):
+                setattr(made, name, 1)
+                with self.subTest(type=object_type, field=name):
+                    self.refuse(MALFORMED, made.pack())
+                setattr(made, name, 0)
+
+    def test_cap_of_each_type(self):
+        for object_type, most in objects.MAX_BODIES.items():
+            made = Header()
+            made.type = object_type
+            made.site = "north"
+            made.version = 1
+            made.body_bytes = most
+            parse_header(made.pack())
+            made.body_bytes += 1
+            self.refuse(TOO_LARGE, made.pack())
 
     def test_counts_that_would_overflow_32_bits(self):
         # 0x10000005 * 16 = 2^32 + 80: a 32-bit product would be 80.
         data = bytearray(self.with_field(COUNT, "<I", 0x10000005))
         struct.pack_into("<H", data, ENTRY_BYTES, 16)
         struct.pack_into("<I", data, BODY_BYTES, 80)
-        self.refuse(MALFORMED, bytes(data))
+        self.refuse(BAD_LENGTH, bytes(data))
 
     def test_body_over_the_cap(self):
         made = header()
@@ -111,21 +153,21 @@ class SignaturesTest(unittest.TestCase):
     def test_round_trip(self):
         blocks = objects.pack_signature(b"key-id-1", b"s" * 256)
         blocks += objects.pack_signature(b"key-id-2", b"t" * 384)
-        signatures, body_at = parse_signatures(bytes(96) + blocks + b"body", 2)
+        signatures, body_at = parse_signatures(bytes(100) + blocks + b"body", 2)
         self.assertEqual(signatures, [(b"key-id-1", b"s" * 256), (b"key-id-2", b"t" * 384)])
-        self.assertEqual(body_at, 96 + len(blocks))
+        self.assertEqual(body_at, 100 + len(blocks))
 
     def test_cut_short_anywhere(self):
-        data = bytes(96) + objects.pack_signature(b"key-id-1", b"s" * 256)
-        for length in range(96, len(data)):
+        data = bytes(100) + objects.pack_signature(b"key-id-1", b"s" * 256)
+        for length in range(100, len(data)):
             self.assertIsNone(parse_signatures(data[:length], 1))
 
     def test_length_out_of_range(self):
         for length in (0, 385, 0xFFFF):
-            data = bytes(96) + b"key-id-1" + struct.pack("<H", length) + bytes(400)
+            data = bytes(100) + b"key-id-1" + struct.pack("<H", length) + bytes(400)
             with self.assertRaises(Refused) as caught:
                 parse_signatures(data, 1)
-            self.assertEqual(caught.exception.code, MALFORMED)
+            self.assertEqual(caught.exception.code, BAD_LENGTH)
 
     def test_most_signatures_of_the_largest_key_fit_the_cap(self):
         blocks = objects.pack_signature(b"key-id-1", b"s" * 384) * objects.MAX_SIGNATURES
@@ -137,14 +179,12 @@ class VerifyTest(unittest.TestCase):
         with open(vector("objects/police_1.dwl"), "rb") as file:
             self.data = file.read()
         with open(vector("objects/ring.dwk"), "rb") as file:
-            ring = file.read()
-        # The police are the first issuer: header, one signature, root, then their modulus.
-        at = 96 + 266 + 4 + 258 + 20
-        self.police = PublicKey(ring[at : at + 256])
-        self.district = PublicKey(ring[at + 276 : at + 276 + 256])
+            ring = read_ring(file.read())
+        self.police, self.district = (issuer.key for issuer in ring.issuers)
 
     def verify(self, data, keys, threshold=1):
-        return run_through(objects.verify(data, parse_header(data), keys, threshold, no_pause))
+        quorums = ((keys, threshold),)
+        return run_through(objects.verify(data, parse_header(data), quorums, no_pause))
 
     def refuse(self, code, data, keys, threshold=1):
         with self.assertRaises(Refused) as caught:
@@ -152,7 +192,7 @@ class VerifyTest(unittest.TestCase):
         self.assertEqual(caught.exception.code, code)
 
     def test_returns_where_the_body_begins(self):
-        self.assertEqual(self.verify(self.data, [self.district, self.police]), 96 + 266)
+        self.assertEqual(self.verify(self.data, [self.district, self.police]), 100 + 266)
 
     def test_signed_by_another(self):
         self.refuse(UNKNOWN_ISSUER, self.data, [self.district])
@@ -161,17 +201,17 @@ class VerifyTest(unittest.TestCase):
     def test_signed_by_another_in_this_name(self):
         with open(vector("objects/signed_by_district.dwl"), "rb") as file:
             data = file.read()
-        data = data[:96] + self.police.key_id + data[104:]
+        data = data[:100] + self.police.key_id + data[108:]
         self.refuse(BAD_SIGNATURE, data, [self.police])
 
-    def test_one_key_does_not_count_twice(self):
+    def test_one_key_does_not_sign_twice(self):
         with open(vector("objects/two_signatures.dwl"), "rb") as file:
             data = file.read()
-        self.verify(data, [self.police, self.district], 1)
-        self.refuse(BAD_SIGNATURE, data, [self.police, self.district], 2)
+        self.refuse(MALFORMED, data, [self.police, self.district], 1)
+        self.refuse(MALFORMED, data, [self.police, self.district], 2)
 
     def test_cut_short(self):
-        self.refuse(MALFORMED, self.data[:200], [self.police])
+        self.refuse(TRUNCATED, self.data[:200], [self.police])
 
 
 if __name__ == "__main__":

@@ -36,17 +36,35 @@ def _open(port: str | None) -> Door:
 
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
 @_port
 @_json
-def push(file: Path, port: str | None, is_json: bool) -> None:
-    """Send the signed object in FILE to a door and wait until it is in force.
+def push(files: tuple[Path, ...], port: str | None, is_json: bool) -> None:
+    """Send the signed objects in FILES to a door, in this order, each until it is in force.
 
-    The door decides whether it believes it; what it refuses changes nothing.
+    A key ring goes before the lists of issuers it brings. The door decides whether it believes an
+    object; what it refuses changes nothing, and ends the push. --json prints a line for each.
     """
-    if file.stat().st_size > _MAX_OBJECT_BYTES:
-        raise DoorctlError(f"{file}: {file.stat().st_size} bytes is more than a door takes")
-    data = file.read_bytes()
+    objects = []
+    for file in files:
+        if file.stat().st_size > _MAX_OBJECT_BYTES:
+            raise DoorctlError(f"{file}: {file.stat().st_size} bytes is more than a door takes")
+        objects.append(file.read_bytes())
+    with _open(port) as door:
+        for i, data in enumerate(objects):
+            try:
+                result = _push_one(door, data)
+            except DoorctlError as error:
+                raise DoorctlError(_broken_off(files, i, error)) from None
+            click.echo(json.dumps(result) if is_json else _in_force(result))
+
+
+def _push_one(door: Door, data: bytes) -> dict:
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("pushing"),
@@ -56,15 +74,18 @@ def push(file: Path, port: str | None, is_json: bool) -> None:
         transient=True,
         disable=not console.is_terminal,
     )
-    with _open(port) as door, bar:
+    with bar:
         task = bar.add_task("push", total=len(data))
-        result = door.push(data, lambda done, _: bar.update(task, completed=done))
-    if is_json:
-        click.echo(json.dumps(result))
-    else:
-        click.echo(
-            f"in force: {result['issuer']} version {result['version']}, {result['badges']} badges"
-        )
+        return door.push(data, lambda done, _: bar.update(task, completed=done))
+
+
+def _broken_off(files: tuple[Path, ...], failed: int, error: DoorctlError) -> str:
+    """Return what to tell when one of several files did not come in force."""
+    if len(files) == 1:
+        return error.message
+    done = ", ".join(map(str, files[:failed])) or "nothing"
+    rest = ", ".join(map(str, files[failed + 1 :])) or "nothing"
+    return f"{files[failed]}: {error.message} In force: {done}; not sent: {rest}"
 
 
 @click.command()
@@ -162,6 +183,17 @@ def _chip(reader: dict) -> str:
     name = VERSIONS.get(reader["version"], f"unknown version 0x{reader['version']:02X}")
     return name + (
         ", self-test passed" if reader["self_test"] else ", self-test failed (a clone?)"
+    )
+
+
+def _in_force(result: dict) -> str:
+    if result["type"] == "command":
+        return f"obeyed: {result['command']} by {result['issuer']}, counter {result['version']}"
+    what = "issuers" if result["type"] == "key ring" else "badges"
+    signer = f" of {result['issuer']}" if result["issuer"] else ""
+    return (
+        f"in force: {result['type']}{signer}, version {result['version']}, "
+        f"{result['count']} {what}"
     )
 
 

@@ -1,10 +1,9 @@
 """`doorctl sim`: the demonstration, a door left running, and the hands to play with it."""
 
-import contextlib
 import json
 import signal
 import sys
-import time
+import threading
 from pathlib import Path
 
 import click
@@ -55,8 +54,7 @@ def run(fresh: bool) -> None:
                 if issuer not in known:
                     door.push(world.build_list(issuer, 1).read_bytes())
         _welcome(world)
-        with contextlib.suppress(KeyboardInterrupt):
-            _follow(world)
+        _follow(world)
         click.echo("\nthe door is switched off; `make door` starts it again where it was")
     finally:
         world.close()
@@ -154,14 +152,16 @@ What reaches the collector:
 
 
 def _follow(world: World) -> None:
-    """Print every record as it reaches the collector, for ever."""
+    """Print every record as it reaches the collector, until Ctrl-C."""
+    # A KeyboardInterrupt that comes inside one of the database's callbacks would be swallowed.
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
     database = world.database()
     told = len(database.of_door(SITE, DOOR))
-    while True:
+    while not stop.wait(_LOOK_S):
         for row in database.of_door(SITE, DOOR)[told:]:
             told += 1
             relay = f"{row.relay_us / 1000:.1f} ms" if row.relay_us else ""
             click.echo(f"  {row.happened_at}  {row.event:<16} {row.reason:<20} {relay}")
         if world.door is not None and not world.door.is_running:
             raise DoorctlError(f"the door stopped; see {world.folder / 'door.log'}")
-        time.sleep(_LOOK_S)

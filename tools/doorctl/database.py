@@ -48,12 +48,11 @@ def describe(record: Record) -> dict:
         if record.wall_s
         else None
     )
-    names = values.REFUSALS if event.code == values.OBJECT_REFUSED else values.REASONS
     return {
         "sequence": record.sequence,
         "boot": record.boot,
         "event": values.EVENTS.get(event.code, f"event-{event.code}"),
-        "reason": names[event.reason][0] if event.reason in names else "",
+        "reason": _reason(event),
         "posture": _name(values.POSTURES, event.posture),
         "happened_at": happened,
         "clock_quality": _name(values.CLOCK_QUALITIES, record.clock_quality),
@@ -65,6 +64,14 @@ def describe(record: Record) -> dict:
         "relay_us": event.relay_us,
         "detail": event.detail,
     }
+
+
+def _reason(event: values.Event) -> str:
+    """Return the reason's name: what it is a number of depends on the event."""
+    if event.code == values.COMMAND_OBEYED:
+        return values.COMMANDS.get(event.reason, "")
+    names = values.REFUSALS if event.code == values.OBJECT_REFUSED else values.REASONS
+    return names[event.reason][0] if event.reason in names else ""
 
 
 def _name(names: tuple[str, ...], number: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from doorward.journal import record as records
 from doorward.trust.primitives import HmacKey
-from doorward.values import OLD_VERSION, REFUSALS
+from doorward.values import COMMANDS, LOCK_DOWN, OLD_VERSION, REFUSALS, RELEASE, REPLAYED
 from rich.console import Console
 from rich.text import Text
 
@@ -20,6 +20,7 @@ from doorctl.world import DOOR, SITE, World, wait_until
 
 PROMISE_MS = 100.0
 _DELIVERY_TIMEOUT_S = 60.0
+_SAME_BADGE_S = 1.5
 
 # A step: story time, what happens, and the check. The check returns what was seen, or raises.
 Step = tuple[str, str, Callable[[], str]]
@@ -38,6 +39,8 @@ class Demo:
         self._slowest_ms = 0.0
         self._ring = b""
         self._lists: dict[str, Path] = {}
+        self._commands: list[bytes] = []
+        self._next_tap: dict[bytes, float] = {}
 
     def run(self) -> bool:
         """Play; return whether every step went as expected. Stops at the first that did not."""
@@ -76,7 +79,7 @@ class Demo:
         teacher = iter(world.staff)
         first, second, third, fourth, fifth, sixth = (next(officer) for _ in range(6))
         lost, colleague = next(officer), next(officer)
-        anne, bert, carl, dora = (next(teacher) for _ in range(4))
+        anne, bert, carl, dora, emma = (next(teacher) for _ in range(5))
         return [
             (
                 "The office prepares: who may sign, who may enter",
@@ -138,6 +141,16 @@ class Demo:
                 ],
             ),
             (
+                "The district orders a lockdown",
+                [
+                    ("11:00", "A signed command comes by cable", self._command(LOCK_DOWN, 1)),
+                    ("11:01", f"{bert.name}, staff, taps", self._tap(bert.badge, "in-lockdown")),
+                    ("11:20", "A signed command releases it", self._command(RELEASE, 2)),
+                    ("11:21", "Somebody replays the lockdown", self._replay),
+                    ("11:22", f"{emma.name}, staff, taps", self._tap(emma.badge, "granted")),
+                ],
+            ),
+            (
                 "The power fails",
                 [
                     ("12:30", "The board loses power and comes back", self._power),
@@ -147,22 +160,20 @@ class Demo:
             (
                 "A badge is lost",
                 [
-                    (
-                        "14:00",
-                        f"{lost.name}'s badge is revoked by list 2",
-                        self._revoke(lost.badge),
-                    ),
-                    (
-                        "14:05",
-                        "Somebody taps the lost badge",
-                        self._tap(lost.badge, "unknown-badge"),
-                    ),
+                    ("14:00", f"{lost.name}'s badge is denied", self._deny(lost.badge)),
+                    ("14:05", "Somebody taps the lost badge", self._tap(lost.badge, "revoked")),
                     (
                         "14:05",
                         f"Officer {colleague.name} taps",
                         self._tap(colleague.badge, "granted"),
                     ),
-                    ("14:10", "Somebody brings back the old list", self._old_list),
+                    ("14:30", "List 2 leaves it out for good", self._revoke(lost.badge)),
+                    (
+                        "14:31",
+                        "Somebody taps the lost badge",
+                        self._tap(lost.badge, "unknown-badge"),
+                    ),
+                    ("14:40", "Somebody brings back the old list", self._old_list),
                 ],
             ),
             (
@@ -222,7 +233,7 @@ class Demo:
             with self._world.cable() as door:
                 result = door.push(self._lists[issuer].read_bytes())
             _expect((result["issuer"], result["version"]), (issuer, 1), "list in force")
-            return f"version {result['version']}, {result['badges']} badges in force"
+            return f"version {result['version']}, {result['count']} badges in force"
 
         return push
 
@@ -230,6 +241,9 @@ class Demo:
         """Return a step: tap, look at the door from outside, then ask its journal why."""
 
         def tap() -> str:
+            # The story's minutes are milliseconds here; a badge is read anew a second later.
+            time.sleep(max(0.0, self._next_tap.get(badge, 0.0) - time.monotonic()))
+            self._next_tap[badge] = time.monotonic() + _SAME_BADGE_S
             with self._world.cable() as door:
                 before = door.status()["journal"]["next"]
                 seen = self._bench(f"tap {badge.hex()}")
@@ -287,14 +301,49 @@ class Demo:
             raise Unexpected(f"the journal lost {-kept} records")
         return "same lists in force, no record lost"
 
+    def _command(self, kind: int, counter: int) -> Callable[[], str]:
+        posture = "lockdown" if kind == LOCK_DOWN else "normal"
+
+        def order() -> str:
+            data = self._world.build_command("school", kind, counter)
+            self._commands.append(data)
+            with self._world.cable() as door:
+                result = door.push(data)
+                _expect(result["command"], COMMANDS[kind], "command obeyed")
+                _expect(door.status()["posture"], posture, "posture")
+            return f"posture {posture}"
+
+        return order
+
+    def _replay(self) -> str:
+        with self._world.cable() as door:
+            try:
+                door.push(self._commands[0])
+            except DoorRefused as refusal:
+                _expect(refusal.name, REFUSALS[REPLAYED][0], "refusal")
+                _expect(door.status()["posture"], "normal", "posture")
+                return f"refused: {refusal.name}"
+        raise Unexpected("the door obeyed a command twice")
+
+    def _deny(self, badge: bytes) -> Callable[[], str]:
+        def deny() -> str:
+            data = self._world.build_deny_list("police", 1, [badge])
+            with self._world.cable() as door:
+                result = door.push(data)
+            _expect((result["type"], result["count"]), ("deny list", 1), "deny list in force")
+            return f"{len(data)} bytes, in force at once"
+
+        return deny
+
     def _revoke(self, badge: bytes) -> Callable[[], str]:
         def revoke() -> str:
-            path = self._world.build_list("police", 2, without=[badge])
+            path = self._world.build_list("police", 2, without=[badge], includes_deny=1)
             with self._world.cable() as door:
                 result = door.push(path.read_bytes())
+                _expect(door.status()["denied"], [], "deny lists left")
             _expect(result["version"], 2, "version in force")
-            _expect(result["badges"], people.OFFICERS - 1, "badges in force")
-            return f"version 2, {result['badges']} badges in force"
+            _expect(result["count"], people.OFFICERS - 1, "badges in force")
+            return f"version 2, {result['count']} badges in force"
 
         return revoke
 

@@ -169,6 +169,12 @@ def sign(private: rsa.RSAPrivateKey, header: bytes) -> bytes:
     return private.sign(objects.message_hash(header), pss, Prehashed(hashes.SHA256()))
 
 
+def check_site(site: str) -> None:
+    """Raise DoorctlError unless `site` names one site: only a key ring may be for several."""
+    if site == objects.ANY_SITE:
+        raise DoorctlError(f"site {site!r}: name one site; only a key ring is for several")
+
+
 def seal(header: objects.Header, body: bytes, signers: Sequence[rsa.RSAPrivateKey]) -> bytes:
     """Return a signed object: fills in what the header says of body and signatures, and signs it.
 

@@ -2,25 +2,24 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from doorward import state
-from doorward.access.allowlist import ENTRY_BYTES, Allowlist, pack_entry, unpack_entry
+from doorward.access.allowlist import ENTRY_BYTES, pack_entry, unpack_entry
 from doorward.access.control import blind
-from doorward.access.intake import Intake
-from doorward.access.shelf import Shelf
-from doorward.hal.roles import SECTOR_BYTES, STATE_SLOT_BYTES, FlashRegion
+from doorward.access.shelf import Address
+from doorward.access.takers import Accepted
 from doorward.trust import objects
 from doorward.trust.keyring import KeyRing
-from doorward.trust.primitives import HmacKey, no_pause, run_through
-from doorward.values import CLASSES, MALFORMED, TRUNCATED, WRONG_TYPE, Entry, Refused
+from doorward.trust.primitives import HmacKey
+from doorward.values import BAD_LENGTH, BADGE_ID_BYTES, CLASSES, Entry, Refused
 
+from doorctl import trial
 from doorctl.errors import DoorctlError
-from doorctl.keys import public_key, seal
+from doorctl.keys import check_site, public_key, seal
+from doorctl.options import spell_groups
 from doorctl.roster import Row, iso, parse_time
-
-MAX_LIST_BYTES = objects.MAX_HEAD_BYTES + objects.MAX_BODY_BYTES
+from doorctl.signed import Signed
 
 DAY_S = 86400
 
@@ -36,13 +35,17 @@ def build_list(
     soft_stale_s: int = 0,
     hard_stale_s: int = 0,
     responder_stale_s: int = 0,
+    includes_deny: int = 0,
+    groups: int = 0,
 ) -> bytes:
     """Return a signed allowlist of `rows`.
 
     site_key: SITE_KEY_BYTES. issued_s: Unix seconds. The ages, in seconds after it, 0 = never:
     when the list is old (soft), and when staff and visitors (hard) or responders no longer open
-    by it. Raises DoorctlError.
+    by it. includes_deny: version of the issuer's deny list whose badges `rows` no longer have.
+    groups: bits of the door groups it is for, 0 = all. Raises DoorctlError.
     """
+    check_site(site)
     key = HmacKey(site_key)
     entries = {blind(key, row.identity): row.entry for row in rows}
     if len(entries) != len(rows):
@@ -55,6 +58,8 @@ def build_list(
     header.soft_stale_s = soft_stale_s
     header.hard_stale_s = hard_stale_s
     header.responder_stale_s = responder_stale_s
+    header.includes_deny = includes_deny
+    header.groups = groups
     header.entry_count = len(rows)
     header.entry_bytes = ENTRY_BYTES
     header.issuer_id = public_key(private_key).key_id
@@ -66,53 +71,59 @@ def build_list(
     return seal(header, body, [private_key])
 
 
-def verify(data: bytes, ring: KeyRing, site: str) -> Allowlist:
-    """Return the list as a door of `site` with this key ring would take it. Raises Refused.
+def verify(data: bytes, ring: KeyRing, site: str, groups: int = 0) -> Accepted:
+    """Return what a door of `site` and `groups` with this key ring would make of a list.
 
-    It is the door's own intake that takes it, into flash that is memory.
+    Raises Refused.
     """
-    room = (len(data) // SECTOR_BYTES + 1) * SECTOR_BYTES
-    snapshots = state.Snapshots(_MemoryFlash(2 * SECTOR_BYTES), STATE_SLOT_BYTES)
-    intake = Intake(Shelf(_MemoryFlash(room), snapshots, ring), site, _NoGate(), no_pause)
-
-    async def take() -> Allowlist:
-        intake.begin(len(data))
-        await intake.feed(data)
-        return await intake.finish()
-
-    return run_through(take())
+    address = Address(site, groups=groups)
+    return trial.take(data, objects.ALLOWLIST_TYPE, ring, address, int(time.time()))
 
 
-def describe(data: bytes) -> dict:
+def describe(found: Signed) -> dict:
     """Return what a list says of itself; its signature is not looked at. Raises Refused.
 
-    Times are ISO 8601 in UTC, ages are days, None = never.
+    Times are ISO 8601 in UTC, ages are days, None = never or none.
     """
-    header = objects.parse_header(data)
-    if header.type != objects.ALLOWLIST_TYPE:
-        raise Refused(WRONG_TYPE)
-    if header.entry_bytes != ENTRY_BYTES:
-        raise Refused(MALFORMED)
-    parsed = objects.parse_signatures(data, header.signature_count)
-    body = b"" if parsed is None else data[parsed[1] :]
-    if len(body) != header.entry_count * ENTRY_BYTES:
-        raise Refused(TRUNCATED)
-    entry = Entry()
-    counts: Counter = Counter()
-    for at in range(0, len(body), ENTRY_BYTES):
-        is_known = unpack_entry(body, at, entry)
-        counts[CLASSES[entry.cardholder_class] if is_known else "unknown"] += 1
+    header = found.header
     return {
         "site": header.site,
         "version": header.version,
         "issued": iso(header.issued_s),
         "issuer_id": header.issuer_id.hex(),
+        "groups": spell_groups(header.groups),
         "badges": header.entry_count,
-        "classes": dict(sorted(counts.items())),
-        "soft_stale_days": header.soft_stale_s // DAY_S or None,
-        "hard_stale_days": header.hard_stale_s // DAY_S or None,
-        "responder_hard_stale_days": header.responder_stale_s // DAY_S or None,
+        "classes": count_classes(rows_of(found).values()),
+        "soft_stale_days": days(header.soft_stale_s),
+        "hard_stale_days": days(header.hard_stale_s),
+        "responder_hard_stale_days": days(header.responder_stale_s),
+        "includes_deny": header.includes_deny or None,
     }
+
+
+def rows_of(found: Signed) -> dict[bytes, bytes]:
+    """Return the rows of a list: blinded badge id -> its entry. Raises Refused."""
+    header, body = found.header, found.body
+    if header.entry_bytes != ENTRY_BYTES or len(body) != header.entry_count * ENTRY_BYTES:
+        raise Refused(BAD_LENGTH)
+    rows = (body[at : at + ENTRY_BYTES] for at in range(0, len(body), ENTRY_BYTES))
+    return {row[:BADGE_ID_BYTES]: row for row in rows}
+
+
+def count_classes(rows: Iterable[bytes]) -> dict[str, int]:
+    """Return how many rows there are of each class that there is any of."""
+    entry = Entry()
+    counts: Counter = Counter()
+    for row in rows:
+        is_known = unpack_entry(row, 0, entry)
+        counts[CLASSES[entry.cardholder_class] if is_known else "unknown"] += 1
+    return dict(sorted(counts.items()))
+
+
+def days(seconds: int) -> int | float | None:
+    """Return an age of a list's policy in days, whole where it is; None for 0, never."""
+    whole, rest = divmod(seconds, DAY_S)
+    return round(seconds / DAY_S, 2) if rest else whole or None
 
 
 def parse_issued(text: str | None) -> int:
@@ -131,30 +142,3 @@ def parse_issued(text: str | None) -> int:
     if issued_s > now_s + DAY_S:
         raise DoorctlError(f"issued {iso(issued_s)} lies in the future")
     return issued_s
-
-
-class _MemoryFlash(FlashRegion):
-    """Flash for one list: nothing in it is ever programmed twice."""
-
-    def __init__(self, size_bytes: int) -> None:
-        super().__init__(size_bytes)
-        self._data = bytearray(b"\xff" * size_bytes)
-
-    def read_into(self, offset: int, buf: bytearray | memoryview) -> None:
-        self.check_range(offset, len(buf))
-        buf[:] = self._data[offset : offset + len(buf)]
-
-    def program(self, offset: int, buf: bytes | bytearray | memoryview) -> None:
-        self.check_range(offset, len(buf))
-        self._data[offset : offset + len(buf)] = buf
-
-    def erase(self, offset: int) -> None:
-        self.check_range(offset, SECTOR_BYTES)
-        self._data[offset : offset + SECTOR_BYTES] = b"\xff" * SECTOR_BYTES
-
-
-class _NoGate:
-    """Memory does not stall anybody: run at once."""
-
-    async def run(self, call, *args):
-        return call(*args)

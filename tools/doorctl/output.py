@@ -37,7 +37,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         for row in (columns, *rows):
             click.echo("\t".join(map(str, row)))
         return
-    table = Table(*columns)
+    table = Table()
+    for column in columns:
+        # A key id that is cut short is none.
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(str, row))
     console.print(table)

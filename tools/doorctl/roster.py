@@ -15,10 +15,11 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import click
 from doorward.access.allowlist import MAX_LEVEL
@@ -30,9 +31,9 @@ from doorctl.output import read_file
 MAX_ROWS = 200_000
 MAX_CELL_CHARACTERS = 256
 SHOWN_PROBLEMS = 20
+UID_SIZES = (4, 7, 10)
 
 _MAX_FILE_BYTES = 64_000_000
-_REQUIRED = ("badge", "class")
 _HOST_ONLY = ("name", "note")
 _CLASS_NUMBERS = {name: number for number, name in CLASSES.items()}
 _UID = re.compile(r"(?:0x)?([0-9a-f]{2}(?:[:\- ]?[0-9a-f]{2})*)", re.IGNORECASE)
@@ -45,19 +46,18 @@ _YEARS = range(2000, 2100)
 class Row:
     """One badge of a roster.
 
-    uid: 4, 7 or 10 bytes. entry: its rights, times in Unix seconds, 0 = no bound.
+    uid: 4, 7 or 10 bytes. entry: its rights, times in Unix seconds, 0 = no bound. cells: what
+    stood in its columns, by the roster's name of each.
     """
 
     uid: bytes
     entry: Entry
+    cells: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def identity(self) -> bytes:
         """The badge's canonical identity, as Badge.identity has it."""
-        identity = bytearray(Badge().identity)
-        identity[0] = len(self.uid)
-        identity[1 : 1 + len(self.uid)] = self.uid
-        return bytes(identity)
+        return identity_of(self.uid)
 
 
 @dataclass(slots=True)
@@ -69,35 +69,63 @@ class Roster:
     problems: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a file spells a roster.
+
+    names: column of the file, in lower case -> column of a roster. fixed: column of a roster ->
+    what every row has there. required: columns of a roster that must be there.
+    parse_badge: what reads a badge; None: parse_uid.
+    ignores_others: a column that no roster has is passed over.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    required: tuple[str, ...] = ("badge", "class")
+    parse_badge: Callable[[str], bytes] | None = None
+    ignores_others: bool = False
+
+
 class RosterRefused(DoorctlError):
-    """Rosters have mistakes; nothing is made from them."""
+    """Rosters have mistakes; nothing is made from them.
+
+    Attributes:
+        problems: all of them, a line each.
+        shown: how many of them `show` tells.
+    """
 
     def __init__(self, rosters: Sequence[Roster]) -> None:
         problems = [problem for roster in rosters for problem in roster.problems]
         super().__init__(f"mistakes in the roster: {len(problems)}; nothing was made from it")
         self.problems = problems
+        self.shown = SHOWN_PROBLEMS
 
     def show(self, file=None) -> None:
-        for problem in self.problems[:SHOWN_PROBLEMS]:
+        for problem in self.problems[: self.shown]:
             click.echo(problem, err=True, file=file)
-        if len(self.problems) > SHOWN_PROBLEMS:
-            more = len(self.problems) - SHOWN_PROBLEMS
+        if len(self.problems) > self.shown:
+            more = len(self.problems) - self.shown
             click.echo(f"... and {more} more", err=True, file=file)
         super().show(file)
 
 
-def read_rosters(paths: Sequence[Path]) -> list[Roster]:
+ROSTER = Dialect()
+# A list of badges and of nothing they may.
+BADGES = Dialect(required=("badge",))
+
+
+def read_rosters(paths: Sequence[Path], dialect: Dialect = ROSTER) -> list[Roster]:
     """Read roster files as one: a badge stands once in all of them together.
 
     Returns every roster with all its problems. Raises DoorctlError where a file cannot be read.
     """
     seen: dict[bytes, str] = {}
-    return [_read(path, seen) for path in paths]
+    return [_Reader(path, seen, dialect).read() for path in paths]
 
 
-def sound_rows(paths: Sequence[Path]) -> list[Row]:
+def sound_rows(paths: Sequence[Path], dialect: Dialect = ROSTER) -> list[Row]:
     """Return the rows of all roster files. Raises RosterRefused where anything is wrong."""
-    rosters = read_rosters(paths)
+    rosters = read_rosters(paths, dialect)
     if any(roster.problems for roster in rosters):
         raise RosterRefused(rosters)
     return [row for roster in rosters for row in roster.rows]
@@ -122,19 +150,40 @@ def iso(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def parse_uid(text: str) -> bytes:
-    """Return the UID that a cell spells. Raises ValueError with what is wrong."""
+def parse_uid(text: str, is_reversed: bool = False) -> bytes:
+    """Return the UID that a cell spells. Raises ValueError with what is wrong.
+
+    is_reversed: the last byte stands first.
+    """
     match = _UID.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not a UID in hexadecimal, two digits a byte")
     uid = bytes.fromhex(re.sub(r"[:\- ]", "", match[1]))
-    if len(uid) not in (4, 7, 10):
+    return check_uid(uid[::-1] if is_reversed else uid)
+
+
+def check_uid(uid: bytes) -> bytes:
+    """Return `uid` if it can be a badge's. Raises ValueError with what is wrong."""
+    if len(uid) not in UID_SIZES:
         raise ValueError(f"{len(uid)} bytes; a UID has 4, 7 or 10")
     if not any(uid):
         raise ValueError("a UID of zeros is no badge's")
     if len(uid) == 4 and uid[0] == 0x08:
         raise ValueError("a 4-byte UID that begins with 08 is random at each tap")
     return uid
+
+
+def identity_of(uid: bytes) -> bytes:
+    """Return the canonical identity of the badge with this UID, as Badge.identity has it."""
+    identity = bytearray(Badge().identity)
+    identity[0] = len(uid)
+    identity[1 : 1 + len(uid)] = uid
+    return bytes(identity)
+
+
+def spell_uid(uid: bytes) -> str:
+    """Return a UID as people read it: 04:A2:B1:C3."""
+    return uid.hex(":").upper()
 
 
 def parse_time(text: str, is_end: bool) -> int:
@@ -186,99 +235,143 @@ _PARSERS = {
 }
 
 
-def _read(path: Path, seen: dict[bytes, str]) -> Roster:
-    """seen: UID -> where it stood first; grows."""
-    roster = Roster(path)
-    try:
-        text = read_file(path, _MAX_FILE_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        roster.problems.append(f"{path}:{line}: not UTF-8; save the sheet as CSV UTF-8")
-        return roster
-    lines = _cells(text, roster)
-    header = next(lines, None)
-    if header is None:
-        if not roster.problems:
-            roster.problems.append(f"{path}: is empty")
-        return roster
-    line, cells = header
-    columns = [cell.strip().lower() for cell in cells]
-    _check_columns(f"{path}:{line}", columns, roster.problems)
-    if roster.problems:
-        return roster
-    count = 0
-    for line, cells in lines:
-        count += 1
-        if count > MAX_ROWS:
-            roster.problems.append(f"{path}:{line}: more than {MAX_ROWS} rows")
+def is_column(name: str) -> bool:
+    """May a roster have a column of this name?"""
+    return name in _PARSERS or name.startswith(_HOST_ONLY)
+
+
+class _Reader:
+    """Reads one file."""
+
+    def __init__(self, path: Path, seen: dict[bytes, str], dialect: Dialect) -> None:
+        """seen: UID -> where it stood first; grows."""
+        self._path = path
+        self._seen = seen
+        self._dialect = dialect
+        self._roster = Roster(path)
+        # Column by column: what the file calls it, and what a roster does; "" = passed over.
+        self._columns: list[tuple[str, str]] = []
+        self._parsers: dict[str, Callable[[str], Any]] = dict(_PARSERS)
+        if dialect.parse_badge is not None:
+            self._parsers["badge"] = dialect.parse_badge
+
+    def read(self) -> Roster:
+        path, roster = self._path, self._roster
+        try:
+            text = read_file(path, _MAX_FILE_BYTES).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            roster.problems.append(f"{path}:{line}: not UTF-8; save the sheet as CSV UTF-8")
             return roster
-        _read_row(f"{path}:{line}", columns, cells, roster, seen)
-    if not count and not roster.problems:
-        roster.problems.append(f"{path}: has no rows")
-    return roster
+        lines = self._lines(text)
+        header = next(lines, None)
+        if header is None:
+            if not roster.problems:
+                roster.problems.append(f"{path}: is empty")
+            return roster
+        line, cells = header
+        self._read_header(f"{path}:{line}", [cell.strip().lower() for cell in cells])
+        if roster.problems:
+            return roster
+        count = 0
+        for line, cells in lines:
+            count += 1
+            if count > MAX_ROWS:
+                roster.problems.append(f"{path}:{line}: more than {MAX_ROWS} rows")
+                return roster
+            self._read_row(f"{path}:{line}", cells)
+        if not count and not roster.problems:
+            roster.problems.append(f"{path}: has no rows")
+        return roster
 
+    def _lines(self, text: str) -> Iterator[tuple[int, list[str]]]:
+        """Yield (line, cells) of every row that is not blank; the line is the one it begins on."""
+        first = text.split("\n", 1)[0]
+        delimiter = ";" if first.count(";") > first.count(",") else ","
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        while True:
+            line = reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                self._roster.problems.append(f"{self._path}:{line}: not CSV: {error}")
+                return
+            if any(cell.strip() for cell in cells):
+                yield line, cells
 
-def _cells(text: str, roster: Roster) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, cells) of every row that is not blank; the line is the one it begins on."""
-    first = text.split("\n", 1)[0]
-    delimiter = ";" if first.count(";") > first.count(",") else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            roster.problems.append(f"{roster.path}:{line}: not CSV: {error}")
-            return
-        if any(cell.strip() for cell in cells):
-            yield line, cells
-
-
-def _check_columns(place: str, columns: list[str], problems: list[str]) -> None:
-    for name in _REQUIRED:
-        if name not in columns:
-            problems.append(f"{place}: column '{name}': missing")
-    for i, name in enumerate(columns):
-        if name in columns[:i]:
-            problems.append(f"{place}: column '{name}': there twice")
-        elif name not in _PARSERS and not name.startswith(_HOST_ONLY):
+    def _read_header(self, place: str, names: list[str]) -> None:
+        dialect, problems = self._dialect, self._roster.problems
+        self._columns = [(name, dialect.names.get(name, name)) for name in names]
+        found = [column for _, column in self._columns]
+        for name in dialect.names:
+            if name not in names:
+                problems.append(f"{place}: column '{name[:40]}': missing")
+        for column in dialect.required:
+            if column not in (*found, *dialect.fixed, *dialect.names.values()):
+                problems.append(f"{place}: column '{column}': missing")
+        for i, (name, column) in enumerate(self._columns):
             shown = name[:40]
-            problems.append(f"{place}: column '{shown}': unknown; call it note_{shown} to keep it")
+            if is_column(column) and column in found[:i]:
+                twice = "there twice" if name == column else f"there twice, as '{column}'"
+                problems.append(f"{place}: column '{shown}': {twice}")
+            elif column in dialect.fixed:
+                problems.append(f"{place}: column '{shown}': given for every row as well")
+            elif not is_column(column):
+                if dialect.ignores_others:
+                    self._columns[i] = (name, "")
+                    continue
+                problems.append(
+                    f"{place}: column '{shown}': unknown; call it note_{shown} to keep it"
+                )
+
+    def _read_row(self, place: str, cells: list[str]) -> None:
+        roster = self._roster
+        if len(cells) > len(self._columns):
+            roster.problems.append(
+                f"{place}: {len(cells)} cells under {len(self._columns)} columns"
+            )
+            return
+        parsed = {}
+        problems = []
+        texts = {}
+        for i, (name, column) in enumerate(self._columns):
+            cell = cells[i].strip() if i < len(cells) else ""
+            try:
+                if column and len(cell) > MAX_CELL_CHARACTERS:
+                    raise ValueError(f"longer than {MAX_CELL_CHARACTERS} characters")
+                texts[column] = cell
+                if column in self._parsers:
+                    parsed[column] = self._parsers[column](cell)
+            except ValueError as error:
+                problems.append(f"{place}: column '{name}': {error}")
+        for column, cell in self._dialect.fixed.items():
+            texts[column] = cell
+            parsed[column] = self._parsers[column](cell)
+        entry = _entry_of(parsed)
+        if entry.valid_until_s and entry.valid_until_s <= entry.valid_from_s:
+            problems.append(f"{place}: column 'valid_until': ends before valid_from begins")
+        uid = parsed.get("badge")
+        if uid in self._seen:
+            problems.append(
+                f"{place}: column '{self._name_of('badge')}': stands already at {self._seen[uid]}"
+            )
+        elif uid is not None:
+            self._seen[uid] = place
+        roster.problems += problems
+        if not problems:
+            roster.rows.append(Row(parsed["badge"], entry, texts))
+
+    def _name_of(self, column: str) -> str:
+        return next(name for name, known in self._columns if known == column)
 
 
-def _read_row(
-    place: str, columns: list[str], cells: list[str], roster: Roster, seen: dict[bytes, str]
-) -> None:
-    if len(cells) > len(columns):
-        roster.problems.append(f"{place}: {len(cells)} cells under {len(columns)} columns")
-        return
-    parsed = {}
-    problems = []
-    given = dict(zip(columns, cells))
-    for column in columns:
-        cell = given.get(column, "").strip()
-        try:
-            if len(cell) > MAX_CELL_CHARACTERS:
-                raise ValueError(f"longer than {MAX_CELL_CHARACTERS} characters")
-            if column in _PARSERS:
-                parsed[column] = _PARSERS[column](cell)
-        except ValueError as error:
-            problems.append(f"{place}: column '{column}': {error}")
+def _entry_of(parsed: dict) -> Entry:
     entry = Entry()
     entry.cardholder_class = parsed.get("class", 0)
     entry.level = parsed.get("level", 0)
     entry.valid_from_s = parsed.get("valid_from", 0)
     entry.valid_until_s = parsed.get("valid_until", 0)
     entry.must_authenticate = parsed.get("authenticate", False)
-    if entry.valid_until_s and entry.valid_until_s <= entry.valid_from_s:
-        problems.append(f"{place}: column 'valid_until': ends before valid_from begins")
-    uid = parsed.get("badge")
-    if uid in seen:
-        problems.append(f"{place}: column 'badge': stands already at {seen[uid]}")
-    elif uid is not None:
-        seen[uid] = place
-    roster.problems += problems
-    if not problems:
-        roster.rows.append(Row(parsed["badge"], entry))
+    return entry

@@ -13,11 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
-from doorward.trust.keyring import Issuer
-from doorward.values import RESPONDER, STAFF
+from doorward.access.command import Command
+from doorward.trust.keyring import MAY_COMMAND, MAY_DENY, MAY_LIST, Issuer
+from doorward.values import RESPONDER, STAFF, Entry
 
-from doorctl import keyring, keys, lists, people, roster
+from doorctl import commands, denials, keyring, keys, lists, people, roster
 from doorctl.database import Database
 from doorctl.errors import DoorctlError
 from doorctl.link import Door
@@ -29,6 +31,8 @@ DOOR = "north-entrance"
 ISSUERS = {"police": RESPONDER, "school": STAFF}
 _SOFT_STALE_S = 30 * lists.DAY_S
 _HARD_STALE_S = 90 * lists.DAY_S
+_POWERS = MAY_LIST | MAY_DENY | MAY_COMMAND
+_COMMAND_LIFE_S = 900
 _START_TIMEOUT_S = 20.0
 
 
@@ -64,7 +68,12 @@ class World:
         keys.new_site_key(folder / "site.key")
         root = keys.load_private(folder / "root.pem")
         issuers = [
-            Issuer(name, 1 << number, keys.load_public(folder / f"{name}.pub.pem"))
+            Issuer(
+                name,
+                1 << number,
+                keys.load_public(folder / f"{name}.pub.pem"),
+                powers=_POWERS,
+            )
             for name, number in ISSUERS.items()
         ]
         ring = keyring.build_ring(SITE, 1, [root], 1, issuers)
@@ -78,7 +87,13 @@ class World:
         people.write_roster(paths["school"], self.staff)
         return paths
 
-    def build_list(self, issuer: str, version: int, without: Collection[bytes] = ()) -> Path:
+    def build_list(
+        self,
+        issuer: str,
+        version: int,
+        without: Collection[bytes] = (),
+        includes_deny: int = 0,
+    ) -> Path:
         """Sign an issuer's list from its roster, leaving out the badges in `without`."""
         rows = roster.sound_rows([self.folder / f"{issuer}.csv"])
         data = lists.build_list(
@@ -90,10 +105,34 @@ class World:
             int(time.time()),
             soft_stale_s=_SOFT_STALE_S,
             hard_stale_s=_HARD_STALE_S,
+            includes_deny=includes_deny,
         )
         path = self.folder / f"{issuer}-{version}.dwl"
         path.write_bytes(data)
         return path
+
+    def build_deny_list(self, issuer: str, version: int, badges: Collection[bytes]) -> bytes:
+        """Sign a list of badges that shall open nothing any more."""
+        identities = [roster.Row(uid, Entry()).identity for uid in badges]
+        return denials.build_deny_list(
+            identities,
+            keys.load_private(self.folder / "keys" / f"{issuer}.pem"),
+            SITE,
+            version,
+            keys.load_site_key(self.folder / "keys" / "site.key"),
+            int(time.time()),
+        )
+
+    def build_command(self, issuer: str, kind: int, counter: int, **how: Any) -> bytes:
+        """Sign an order to the site's doors. how: what Command takes besides."""
+        now_s = int(time.time())
+        return commands.build_command(
+            Command(kind, now_s + _COMMAND_LIFE_S, **how),
+            keys.load_private(self.folder / "keys" / f"{issuer}.pem"),
+            SITE,
+            counter,
+            now_s,
+        )
 
     def provision(self, *, uplink_key: bytes | None = None, **settings: object) -> None:
         """Give the door its settings (added to the world's own) and its keys."""

@@ -8,6 +8,7 @@ import struct
 
 from .. import const
 from ..hal.roles import FlashRegion
+from ..trust.keyring import Issuer
 from ..trust.objects import Header
 from ..values import (
     BADGE_ID_BYTES,
@@ -55,10 +56,10 @@ class Allowlist:
 
     Attributes:
         header: its trust.objects.Header.
-        issuer: the issuer's name.
+        issuer: its trust.keyring.Issuer, by the ring in force now.
     """
 
-    def __init__(self, region: FlashRegion, offset: int, header: Header, issuer: str) -> None:
+    def __init__(self, region: FlashRegion, offset: int, header: Header, issuer: Issuer) -> None:
         self.header = header
         self.issuer = issuer
         self._region = region
@@ -85,7 +86,10 @@ class Allowlist:
             if i == BADGE_ID_BYTES:
                 entry.issuer_id = self.header.issuer_id
                 entry.list_version = self.header.version
-                return unpack_entry(row, at, entry)
+                # The ring may have been replaced since the list was taken: its scope counts now.
+                return unpack_entry(row, at, entry) and self.issuer.may_grant(
+                    entry.cardholder_class
+                )
             if row[at + i] < badge_id[i]:
                 low = middle + 1
             else:

@@ -16,6 +16,7 @@ from ..values import (
     NOT_AUTHENTICATED,
     NOT_YET_VALID,
     RESPONDER,
+    REVOKED,
     UNKNOWN_BADGE,
     Entry,
 )
@@ -32,6 +33,8 @@ def decide(
     """
     if entry is None:
         return UNKNOWN_BADGE
+    if entry.is_denied:
+        return REVOKED
     if posture == DISABLED:
         return DOOR_DISABLED
     if entry.valid_until_s and now_s >= entry.valid_until_s:

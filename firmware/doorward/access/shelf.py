@@ -1,28 +1,50 @@
-"""Which list lies where: extents of the list region, and the one commit that switches them.
+"""What is in force and where it lies: extents of the list region, and the commits that switch them.
 
-A list is written beside the ones in force and takes over with a single state snapshot that holds
-its place and its version floor together. Between any two instants there is the old list or the new.
+A list is written beside those in force and takes over with one state snapshot that holds its place
+and its version floor together. Between any two instants there is the old list or the new.
 """
 
+import asyncio
 import struct
 
 from .. import const, state
 from ..hal.roles import SECTOR_BYTES, FlashRegion
 from ..trust import objects
-from ..trust.keyring import KeyRing
-from ..values import NO_SPACE, Refused
+from ..trust.keyring import MAY_DENY, MAY_LIST, Issuer, KeyRing
+from ..trust.objects import ALLOWLIST_TYPE, DENY_LIST_TYPE
+from ..values import FLASH_FAULT, NO_SPACE, TOO_MANY_DENIED, Refused
 from .allowlist import ENTRY_BYTES, Allowlist
+from .denylist import MAX_DENIED, DenyList, check_header
 
-_PLACE = "<8sIHI"  # issuer id, version, first sector, object bytes
-_PLACE_BYTES = const(18)
-_FLOOR = "<8sI"  # issuer id, lowest version still accepted
-_FLOOR_BYTES = const(12)
+_PLACE = "<B8sIHI"  # type, issuer id, version, first sector, object bytes
+_PLACE_BYTES = const(19)
+_FLOOR = "<B8sI"  # type, issuer id, lowest version still accepted
+_FLOOR_BYTES = const(13)
+# Header and the one signature of a list, of the largest key.
+_HEAD_BYTES = const(100 + 394)
+
+
+class Address:
+    """Who this door is, to whoever addresses an object.
+
+    Attributes:
+        site, door: names.
+        groups: bit (n - 1) for each door group n it is in.
+    """
+
+    def __init__(self, site: str, door: str = "", groups: int = 0) -> None:
+        self.site = site
+        self.door = door
+        self.groups = groups
 
 
 class Place:
     """Where one object lies: `sector` is its first, `length` its bytes."""
 
-    def __init__(self, issuer_id: bytes, version: int, sector: int, length: int) -> None:
+    def __init__(
+        self, object_type: int, issuer_id: bytes, version: int, sector: int, length: int
+    ) -> None:
+        self.type = object_type
         self.issuer_id = issuer_id
         self.version = version
         self.sector = sector
@@ -32,50 +54,80 @@ class Place:
     def end_sector(self) -> int:
         return self.sector + (self.length + SECTOR_BYTES - 1) // SECTOR_BYTES
 
+    def replaces(self, other: "Place") -> bool:
+        return (self.type, self.issuer_id) == (other.type, other.issuer_id)
+
 
 class Shelf:
-    """The allowlists in force.
+    """The allowlists and deny lists in force, and the lowest versions still accepted.
 
     Attributes:
+        address: the door's Address.
+        ring: the KeyRing in force.
         lists: [Allowlist], in the order of the key ring's issuers.
-        corrupt: issuer names whose list did not survive on flash.
+        denials: [DenyList], likewise; one is in force before it is durable.
+        corrupt: Issuers of whom a list did not survive on flash.
     """
 
-    def __init__(self, region: FlashRegion, snapshots: state.Snapshots, ring: KeyRing) -> None:
+    def __init__(
+        self, region: FlashRegion, snapshots: state.Snapshots, ring: KeyRing, address: Address
+    ) -> None:
         self.region = region
         self.ring = ring
+        self.address = address
         self.lists: list[Allowlist] = []
-        self.corrupt: list[str] = []
+        self.denials: list[DenyList] = []
+        self.corrupt: list[Issuer] = []
         self._snapshots = snapshots
         self._places: list[Place] = []
-        self._read_places()
-        self._open_lists()
+        self._reserved: list[Place] = []
+        self._floors: dict[tuple[int, bytes], int] = {}
+        # Two carriers may bring two objects at once; each switch starts from the one before.
+        self._turn = asyncio.Lock()
+        self._load()
+        self._open_all()
 
-    def floor(self, issuer_id: bytes) -> int:
+    # Versions
+
+    def floor(self, object_type: int, issuer_id: bytes) -> int:
         """Return the lowest version still accepted from an issuer."""
-        floors = self._snapshots.get(state.FLOORS) or b""
-        for at in range(0, len(floors), _FLOOR_BYTES):
-            known_id, version = struct.unpack_from(_FLOOR, floors, at)
-            if known_id == issuer_id:
-                return version
-        return 1
+        floor = self._floors.get((object_type, issuer_id), 1)
+        if object_type == DENY_LIST_TYPE:
+            allowlist = self.in_force(ALLOWLIST_TYPE, issuer_id)
+            if allowlist is not None:
+                floor = max(floor, allowlist.header.includes_deny + 1)
+        return floor
 
-    def in_force(self, issuer_id: bytes) -> Allowlist | None:
-        """Return the list in force from an issuer, or None."""
-        for allowlist in self.lists:
-            if allowlist.header.issuer_id == issuer_id:
-                return allowlist
+    def raise_floor(self, object_type: int, issuer_id: bytes, version: int) -> None:
+        """Accept nothing below `version` from now on; the next commit makes it durable."""
+        key = (object_type, issuer_id)
+        self._floors[key] = max(version, self._floors.get(key, 1))
+
+    def in_force(self, object_type: int, issuer_id: bytes) -> Allowlist | DenyList | None:
+        """Return the list of this type in force from an issuer, or None."""
+        for one in self.lists if object_type == ALLOWLIST_TYPE else self.denials:
+            if one.header.issuer_id == issuer_id:
+                return one
         return None
 
-    def find_room(self, length: int) -> int:
-        """Return the first sector of the smallest free extent for `length` bytes.
+    def is_durable(self, object_type: int, issuer_id: bytes, version: int) -> bool:
+        """Does the state on flash name this object?"""
+        for place in self._places:
+            if (place.type, place.issuer_id, place.version) == (object_type, issuer_id, version):
+                return True
+        return False
+
+    # Room
+
+    def reserve(self, place: Place) -> None:
+        """Give `place` the first sector of the smallest free extent; `release` it when done.
 
         Raises Refused(NO_SPACE).
         """
-        need = (length + SECTOR_BYTES - 1) // SECTOR_BYTES
+        need = place.end_sector - place.sector
         best = None
         start = 0
-        taken = [(place.sector, place.end_sector) for place in self._places]
+        taken = [(one.sector, one.end_sector) for one in self._places + self._reserved]
         taken.append((self.region.size_bytes // SECTOR_BYTES, 0))
         for begin, end in sorted(taken):
             free = begin - start
@@ -84,43 +136,109 @@ class Shelf:
             start = max(start, end)
         if best is None:
             raise Refused(NO_SPACE)
-        return best[1]
+        place.sector = best[1]
+        self._reserved.append(place)
 
-    def open(self, place: Place, issuer: str) -> Allowlist | None:
-        """Return the list whose header lies at `place`, or None where it is not the one meant."""
-        head = bytearray(min(place.length, objects.MAX_HEAD_BYTES))
+    def release(self, place: Place) -> None:
+        """Give up what was reserved; what is in force by now stays."""
+        if place in self._reserved:
+            self._reserved.remove(place)
+
+    # What lies there
+
+    def open(self, place: Place, issuer: Issuer) -> Allowlist | DenyList | None:
+        """Return the list that lies at `place`, or None where it is not the one meant.
+
+        A deny list is read and hashed; an allowlist is too large for that here.
+        """
+        head = bytearray(min(place.length, _HEAD_BYTES))
         self.region.read_into(place.sector * SECTOR_BYTES, head)
         try:
             header = objects.parse_header(head)
             parsed = objects.parse_signatures(head, header.signature_count)
+            is_meant = (
+                parsed is not None
+                and header.type == place.type
+                and header.issuer_id == place.issuer_id
+                and header.version == place.version
+                and parsed[1] + header.body_bytes == place.length
+            )
+            if not is_meant:
+                return None
+            offset = place.sector * SECTOR_BYTES + parsed[1]
+            if header.type == DENY_LIST_TYPE:
+                check_header(header)
+                body = bytearray(header.body_bytes)
+                self.region.read_into(offset, body)
+                objects.check_body(header, body)
+                return DenyList(header, issuer, bytes(body))
         except Refused:
             return None
-        is_meant = (
-            parsed is not None
-            and header.issuer_id == place.issuer_id
-            and header.version == place.version
-            and header.entry_count * ENTRY_BYTES == header.body_bytes
-            and parsed[1] + header.body_bytes == place.length
-        )
-        if not is_meant:
+        if (
+            header.entry_bytes != ENTRY_BYTES
+            or header.entry_count * ENTRY_BYTES != header.body_bytes
+        ):
             return None
-        return Allowlist(self.region, place.sector * SECTOR_BYTES + parsed[1], header, issuer)
+        return Allowlist(self.region, offset, header, issuer)
+
+    # Switches
 
     async def put_in_force(self, place: Place, gate) -> None:
-        """Switch to the object at `place` and raise its issuer's floor."""
-        places = [old for old in self._places if old.issuer_id != place.issuer_id]
-        places.append(place)
-        await self._snapshots.commit(
-            {
-                state.LISTS: b"".join(
-                    struct.pack(_PLACE, p.issuer_id, p.version, p.sector, p.length) for p in places
-                ),
-                state.FLOORS: self._floors_with(place.issuer_id, place.version),
-            },
-            gate,
-        )
-        self._places = places
-        self._open_lists()
+        """Switch to the object at `place` and raise its issuer's floor, in one commit.
+
+        An allowlist that includes the issuer's deny list folds that away with the same commit.
+        """
+        self.raise_floor(place.type, place.issuer_id, place.version)
+        issuer = self.ring.issuer(place.issuer_id)
+        found = None if issuer is None else self.open(place, issuer)
+        if found is None:
+            raise Refused(FLASH_FAULT)
+        folded = found.header.includes_deny
+        async with self._turn:
+            places = [
+                one
+                for one in self._places
+                if not place.replaces(one) and not _is_folded(one, place.issuer_id, folded)
+            ]
+            places.append(place)
+            await self._commit(places, {}, gate)
+        if isinstance(found, DenyList):
+            self.denials = self._with(self.denials, found)
+        else:
+            self.lists = self._with(self.lists, found)
+            self.denials = [
+                one
+                for one in self.denials
+                if one.header.issuer_id != place.issuer_id or one.header.version > folded
+            ]
+
+    def deny_now(self, denial: DenyList) -> None:
+        """Put a verified deny list in force in memory. Raises Refused(TOO_MANY_DENIED)."""
+        issuer_id = denial.header.issuer_id
+        denials = self._with(self.denials, denial)
+        if sum(one.header.entry_count for one in denials) > MAX_DENIED:
+            raise Refused(TOO_MANY_DENIED)
+        self.denials = denials
+        self.raise_floor(DENY_LIST_TYPE, issuer_id, denial.header.version)
+
+    async def adopt(self, ring: KeyRing, gate) -> None:
+        """Believe by another ring from now on: lists of those it does not name stop counting.
+
+        Their places and floors go as well: an issuer that comes back with the same key some day
+        begins anew (TUF 5.3.11, recovery from a fast-forward attack).
+        """
+        async with self._turn:
+            self.ring = ring
+            known = {issuer.key.key_id for issuer in ring.issuers}
+            self._places = [one for one in self._places if one.issuer_id in known]
+            self._floors = {key: low for key, low in self._floors.items() if key[1] in known}
+            self._open_all()
+            await self._commit(self._places, {}, gate)
+
+    async def commit(self, changes: dict[int, bytes], gate) -> None:
+        """Make floors and places durable, together with other values of the state."""
+        async with self._turn:
+            await self._commit(self._places, changes, gate)
 
     def drop(self, allowlist: Allowlist) -> None:
         """Stop believing a list whose bytes on flash are not the ones that were verified.
@@ -129,30 +247,75 @@ class Shelf:
         """
         self.lists.remove(allowlist)
         issuer_id = allowlist.header.issuer_id
-        self._places = [place for place in self._places if place.issuer_id != issuer_id]
+        self._places = [
+            one for one in self._places if one.type != ALLOWLIST_TYPE or one.issuer_id != issuer_id
+        ]
         self.corrupt.append(allowlist.issuer)
 
-    def _floors_with(self, issuer_id: bytes, version: int) -> bytes:
-        floors = self._snapshots.get(state.FLOORS) or b""
-        rows = [floors[at : at + _FLOOR_BYTES] for at in range(0, len(floors), _FLOOR_BYTES)]
-        rows = [row for row in rows if row[:8] != issuer_id]
-        rows.append(struct.pack(_FLOOR, issuer_id, version))
-        return b"".join(rows)
+    async def _commit(self, places: list[Place], changes: dict[int, bytes], gate) -> None:
+        values = {
+            state.LISTS: b"".join(
+                struct.pack(_PLACE, p.type, p.issuer_id, p.version, p.sector, p.length)
+                for p in places
+            ),
+            state.FLOORS: b"".join(
+                struct.pack(_FLOOR, key[0], key[1], low)
+                for key, low in sorted(self._floors.items())
+            ),
+        }
+        values.update(changes)
+        await self._snapshots.commit(values, gate)
+        self._places = places
 
-    def _read_places(self) -> None:
+    def _with(self, lists: list, newest: Allowlist | DenyList) -> list:
+        """Return `lists` with the newest one of its issuer, in the order of the ring's issuers."""
+        issuer_id = newest.header.issuer_id
+        by_id = {one.header.issuer_id: one for one in lists}
+        by_id[issuer_id] = newest
+        known = [issuer.key.key_id for issuer in self.ring.issuers]
+        return [by_id[key_id] for key_id in known if key_id in by_id]
+
+    def _load(self) -> None:
         stored = self._snapshots.get(state.LISTS) or b""
         for at in range(0, len(stored), _PLACE_BYTES):
             self._places.append(Place(*struct.unpack_from(_PLACE, stored, at)))
+        stored = self._snapshots.get(state.FLOORS) or b""
+        for at in range(0, len(stored), _FLOOR_BYTES):
+            object_type, issuer_id, version = struct.unpack_from(_FLOOR, stored, at)
+            self._floors[(object_type, issuer_id)] = version
 
-    def _open_lists(self) -> None:
-        lists = []
+    def _open_all(self) -> None:
+        lists: list[Allowlist] = []
+        denials: list[DenyList] = []
+        address = self.address
         for issuer in self.ring.issuers:
             for place in list(self._places):
-                if place.issuer_id == issuer.key.key_id:
-                    allowlist = self.open(place, issuer.name)
-                    if allowlist is None:
-                        self._places.remove(place)
-                        self.corrupt.append(issuer.name)
-                    else:
-                        lists.append(allowlist)
+                if place.issuer_id != issuer.key.key_id:
+                    continue
+                power = MAY_LIST if place.type == ALLOWLIST_TYPE else MAY_DENY
+                if not issuer.may_sign(power, address.site, address.groups):
+                    continue
+                found = self.open(place, issuer)
+                if found is None:
+                    self._places.remove(place)
+                    self.corrupt.append(issuer)
+                elif isinstance(found, DenyList):
+                    denials.append(found)
+                else:
+                    lists.append(found)
+        for denial in self.denials:
+            # In force in memory, and still on its way to flash.
+            header = denial.header
+            known = self.ring.issuer(header.issuer_id)
+            is_durable = self.is_durable(DENY_LIST_TYPE, header.issuer_id, header.version)
+            if known is not None and not is_durable:
+                denial.issuer = known
+                denials = self._with(denials, denial)
         self.lists = lists
+        self.denials = denials
+
+
+def _is_folded(place: Place, issuer_id: bytes, includes_deny: int) -> bool:
+    """Is it a deny list of this issuer that its new allowlist has made needless?"""
+    is_theirs = place.type == DENY_LIST_TYPE and place.issuer_id == issuer_id
+    return is_theirs and place.version <= includes_deny

@@ -29,9 +29,13 @@ class Portal:
         self._lockdown_switch = Input(board.lockdown_switch, ticks)
         self._pulse_ms = settings.strike_pulse_ms
 
-    def release(self) -> None:
-        """Energise the strike, for as long as the settings say. The tap path's first act."""
-        self._strike.energise(self._pulse_ms)
+    def release(self, duration_ms: int = 0) -> None:
+        """Release the door for a time, 0 = as long as the settings say. The tap path's first act."""
+        self._strike.energise(duration_ms or self._pulse_ms)
+
+    def hold(self, is_held: bool) -> None:
+        """Keep the door released until told otherwise."""
+        self._strike.hold(is_held)
 
     def show(self, decision: Decision) -> None:
         """Give the sign for a decision."""

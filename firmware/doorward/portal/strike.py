@@ -20,6 +20,7 @@ class Strike:
         self._active = active
         self._ticks = ticks
         self._until_ms = 0
+        self._is_held = False
         self.is_energised = False
         self.grants = 0
         self.make_safe()
@@ -33,8 +34,17 @@ class Strike:
         self.is_energised = True
         self.grants += 1
 
+    def hold(self, is_held: bool) -> None:
+        """Stay energised until told otherwise; let go at once unless a pulse is under way."""
+        if is_held == self._is_held:
+            return
+        if is_held:
+            self.energise(0)
+        self._is_held = is_held
+
     def make_safe(self) -> None:
         """De-energise."""
+        self._is_held = False
         self._pin(1 - self._active)
         self.is_energised = False
 
@@ -42,10 +52,11 @@ class Strike:
         """Watch the deadline. Critical: without it an energised strike would stay so."""
         try:
             while True:
-                if (
-                    self.is_energised
-                    and self._ticks.ticks_diff(self._ticks.ticks_ms(), self._until_ms) >= 0
-                ):
+                now_ms = self._ticks.ticks_ms()
+                if self._is_held:
+                    # A deadline left standing would wrap after six days of being held.
+                    self._until_ms = now_ms
+                elif self.is_energised and self._ticks.ticks_diff(now_ms, self._until_ms) >= 0:
                     self.make_safe()
                 await asyncio.sleep_ms(_LOOK_MS)
         finally:

@@ -1,0 +1,244 @@
+"""doorctl command: orders that a door obeys, and what is told of them before they are written."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from doorctl import commands, keyring, keys, signed
+from doorctl.errors import DoorctlError
+from doorctl.main import main
+from doorward.access.command import Command, parse_command
+from doorward.access.shelf import Address
+from doorward.trust import objects
+from doorward.values import HOLD_OPEN, LOCK_DOWN, RELEASE, UNLOCK, Refused
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+OBJECTS = Path(__file__).parents[1] / "vectors" / "objects"
+RING_FILE = OBJECTS / "ring.dwk"
+RING = keyring.open_ring_file(RING_FILE)
+POLICE = keys.load_private(OBJECTS / "keys" / "police_DO_NOT_USE.pem")
+FRESH = commands.build_command(
+    Command(UNLOCK, int(time.time()) + 80_000, argument=5, group=3),
+    POLICE,
+    "north",
+    7,
+    int(time.time()),
+)
+
+
+def key_file(name: str) -> Path:
+    return OBJECTS / "keys" / f"{name}_DO_NOT_USE.pem"
+
+
+def doorctl(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture
+def order(tmp_path):
+    """Order something with the police's key; the command goes to order.dwc."""
+
+    def give(kind: str, *more: object, key: str = "police", site: str = "north") -> Result:
+        out = tmp_path / "order.dwc"
+        words = ("--site", site, "--key", key_file(key), "--out", out)
+        return doorctl("command", kind, *words, *more)
+
+    return give
+
+
+def written(tmp_path: Path) -> tuple[objects.Header, Command]:
+    found = signed.read(tmp_path / "order.dwc", objects.COMMAND_TYPE)
+    return found.header, parse_command(found.body)
+
+
+def test_lockdown_of_a_site(order, tmp_path):
+    before_s = int(time.time())
+    result = order("lockdown", "--keyring", RING_FILE)
+    assert (result.exit_code, result.stderr) == (0, "")
+    header, command = written(tmp_path)
+    assert before_s <= header.issued_s <= time.time()
+    # No counter has to be remembered on this side.
+    assert header.version == header.issued_s
+    assert command.expires_s == header.issued_s + 15 * 60
+    assert (command.kind, command.door, command.group) == (LOCK_DOWN, "", 0)
+    assert re.fullmatch(
+        rf"{tmp_path}/order.dwc: lockdown for every door of north, counter {header.version}, "
+        r"expires \S+Z, obeyed as police's\n",
+        result.stdout,
+    )
+
+
+def test_release_unlock_and_hold_open(order, tmp_path):
+    assert order("release", "--door", "main", "--counter", 5, "--expires-in", "24h").exit_code == 0
+    header, command = written(tmp_path)
+    assert (header.version, command.kind, command.door) == (5, RELEASE, "main")
+    assert command.expires_s == header.issued_s + 86400
+
+    assert order("unlock", "--seconds", 7, "--group", 16).exit_code == 0
+    _, command = written(tmp_path)
+    assert (command.kind, command.argument, command.group) == (UNLOCK, 7, 16)
+
+    for until in ("2090-09-01T16:00+02:00", "2090-09-01 14:00Z"):
+        assert order("hold-open", "--until", until).exit_code == 0
+        _, command = written(tmp_path)
+        assert (command.kind, command.argument) == (HOLD_OPEN, 3_807_957_600)
+
+
+def test_show(order, tmp_path):
+    file = tmp_path / "order.dwc"
+    order("unlock", "--seconds", 7, "--door", "main", "--counter", 9)
+    facts = json.loads(doorctl("command", "show", file, "--json").stdout)
+    assert (facts["command"], facts["door"], facts["seconds"]) == ("unlock", "main", 7)
+    assert (facts["counter"], facts["group"], facts["until"]) == (9, None, None)
+    plain = doorctl("command", "show", file).stdout
+    assert "seconds: 7\n" in plain and "until" not in plain and "counter: 9\n" in plain
+    order("hold-open", "--until", "2090-09-01T16:00+02:00")
+    assert "until: 2090-09-01T14:00:00Z\n" in doorctl("command", "show", file).stdout
+
+
+def test_verify_is_a_door_that_the_command_is_for(order, tmp_path):
+    file = tmp_path / "order.dwc"
+    words = ("command", "verify", file, "--keyring", RING_FILE)
+    for kind, more in (
+        ("lockdown", ()),
+        ("release", ("--door", "main")),
+        ("unlock", ("--seconds", 300, "--group", 4)),
+        ("hold-open", ("--until", "2090-01-01T00:00Z", "--group", 1)),
+    ):
+        order(kind, "--counter", 3, *more)
+        result = doorctl(*words)
+        assert result.stdout == f"{file}: ok: police, {kind}, counter 3\n", result.stderr
+    assert "wrong-address (23)" in doorctl(*words, "--groups", "2,3").stderr
+    assert doorctl(*words, "--groups", "1,2").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"key": "district"}, "not-permitted (22): "),
+        ({"key": "stranger"}, "unknown-issuer (5): "),
+        ({"site": "south"}, "wrong-site (4): "),
+    ],
+)
+def test_what_no_door_would_obey_is_not_written(order, tmp_path, how, told):
+    result = order("lockdown", "--keyring", RING_FILE, **how)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert told in result.stderr and result.stderr.count("\n") == 1
+    assert not (tmp_path / "order.dwc").exists()
+    # Without a ring nobody can tell.
+    assert order("lockdown", **how).exit_code == 0
+
+
+def test_scope_by_group(tmp_path, order):
+    for name in ("police", "district"):
+        pem = keys.public_pem(keys.load_private(key_file(name)))
+        (tmp_path / f"{name}.pub.pem").write_bytes(pem)
+    ring = tmp_path / "ring.dwk"
+    built = doorctl(
+        *("keyring", "build", "--site", "*", "--version", 1, "--threshold", 1),
+        *("--root", key_file("root"), "--out", ring),
+        *("--issuer", f"police:responder:{tmp_path}/police.pub.pem"),
+        *("--scope", "police:site=north;groups=2;powers=lockdown"),
+    )
+    assert built.exit_code == 0, built.stderr
+    assert order("lockdown", "--group", 2, "--keyring", ring).exit_code == 0
+    assert order("lockdown", "--keyring", ring, "--groups", "2,5").exit_code == 0
+    for kind, more in (
+        ("lockdown", ("--group", 3)),
+        ("lockdown", ("--groups", "3")),
+        ("lockdown", ()),
+        ("release", ("--group", 2)),
+    ):
+        result = order(kind, "--keyring", ring, *more)
+        assert "not-permitted (22)" in result.stderr, (kind, more)
+    result = order("lockdown", "--group", 2, "--keyring", ring, site="south")
+    assert "not-permitted (22)" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "what"),
+    [
+        (("lockdown", "--door", "a", "--group", 1), 2, "exclude one another"),
+        (("lockdown", "--group", 0), 2, "--group"),
+        (("lockdown", "--group", 17), 2, "--group"),
+        (("lockdown", "--groups", 1), 2, "--keyring"),
+        (("lockdown", "--door", "no door"), 1, "door: 'no door'"),
+        (("lockdown", "--door", "n" * 25), 1, "door: "),
+        (("lockdown", "--door", "tür"), 1, "door: "),
+        (("lockdown", "--door", ""), 1, "door: "),
+        (("lockdown", "--expires-in", "25h"), 1, "24h at most"),
+        (("lockdown", "--expires-in", "0m"), 2, "no span"),
+        (("lockdown", "--expires-in", "15"), 2, "no span"),
+        (("lockdown", "--expires-in", "-1m"), 2, "no span"),
+        (("lockdown", "--counter", 0), 1, "version 0"),
+        (("lockdown", "--counter", (1 << 32) - 1), 1, "nothing could come after it"),
+        (("lockdown", "--counter", 1 << 32), 1, "version 4294967296"),
+        (("lockdown", "--keyring", "none.dwk"), 1, "none.dwk"),
+        (("unlock",), 2, "--seconds"),
+        (("unlock", "--seconds", 0), 2, "--seconds"),
+        (("unlock", "--seconds", 301), 2, "--seconds"),
+        (("hold-open",), 2, "--until"),
+        (("hold-open", "--until", "16:00"), 1, "has no offset"),
+        (("hold-open", "--until", "2090-09-01"), 1, "has no offset"),
+        (("hold-open", "--until", "2090-09-01T16:00"), 1, "has no offset"),
+        (("hold-open", "--until", "2090-02-30T16:00Z"), 1, "not in the calendar"),
+        (("hold-open", "--until", "2020-09-01T16:00Z"), 1, "is over"),
+        (("open",), 2, "No such command"),
+    ],
+)
+def test_mistakes_write_nothing(order, tmp_path, words, code, what):
+    result = order(*words)
+    assert result.exit_code == code, result.output
+    assert what in result.stderr
+    assert not (tmp_path / "order.dwc").exists()
+
+
+def test_one_site_only(order):
+    assert "name one site" in order("lockdown", site="*").stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("command_of_no_kind.dwc", "unknown-command (29): "),
+        ("command_of_no_target.dwc", "malformed (1): "),
+        ("command_too_long.dwc", "bad-length (18): "),
+        ("police_1.dwl", "wrong-type (12): "),
+        ("ring.dwk", "wrong-type (12): "),
+    ],
+)
+def test_show_and_verify_say_what_a_door_would(name, told):
+    file = OBJECTS / name
+    for words in (("show", file), ("verify", file, "--keyring", RING_FILE)):
+        result = doorctl("command", *words)
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"doorctl: {file}: {told}")
+
+
+def test_a_late_one_is_refused_as_a_door_does():
+    order = Command(LOCK_DOWN, int(time.time()))
+    data = commands.build_command(order, POLICE, "north", 1, 1_790_000_000)
+    with pytest.raises(Refused) as caught:
+        commands.verify(data, RING, Address("north"))
+    assert caught.value.name == "too-late"
+
+
+def test_a_door_of_no_ascii_is_no_door():
+    order = Command(LOCK_DOWN, 1, door="tür")
+    with pytest.raises(DoorctlError, match="ASCII"):
+        commands.build_command(order, POLICE, "north", 1, 1)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, len(FRESH) * 8 - 1))
+def test_any_single_bit_changed_in_a_command_is_refused(bit):
+    address = Address("north", groups=0b100)
+    assert commands.verify(FRESH, RING, address).count == 0
+    changed = bytearray(FRESH)
+    changed[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(Refused):
+        commands.verify(bytes(changed), RING, address)

@@ -1,0 +1,99 @@
+"""Rosters out of other systems' exports: columns renamed, badge numbers read as they are printed."""
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from doorward.values import CLASSES
+
+from doorctl.errors import DoorctlError
+from doorctl.roster import (
+    UID_SIZES,
+    Dialect,
+    Row,
+    check_uid,
+    is_column,
+    parse_uid,
+    sound_rows,
+    spell_uid,
+)
+
+FORMATS = ("hex", "decimal")
+
+_OPTIONAL = ("valid_from", "valid_until", "authenticate")
+
+
+def read_export(
+    source: Path,
+    names: Mapping[str, str],
+    fixed: Mapping[str, str],
+    number_format: str,
+    is_reversed: bool,
+) -> list[Row]:
+    """Return the rows of another system's CSV file.
+
+    names: its column -> a roster's. fixed: a roster's column -> what every row has there.
+    number_format: one of FORMATS. is_reversed: its badge numbers have their bytes back to front.
+    Raises DoorctlError with every mistake, each by line and column.
+    """
+    for name in names.values():
+        if not is_column(name):
+            raise DoorctlError(
+                f"a roster has no column {name!r}: badge, class, level, valid_from, valid_until, "
+                "authenticate, and any that begins with name or note"
+            )
+    dialect = Dialect(
+        names={name.strip().lower(): column for name, column in names.items()},
+        fixed=fixed,
+        parse_badge=_parser(number_format, is_reversed),
+        ignores_others=True,
+    )
+    return sound_rows([source], dialect)
+
+
+def write_roster(rows: Sequence[Row]) -> bytes:
+    """Return the CSV file of a roster that `roster check` takes. Names and notes stay in it."""
+    there = dict.fromkeys(column for row in rows for column in row.cells if column)
+    known = ("badge", "class", "level", *_OPTIONAL)
+    columns = ["badge", "class", "level"]
+    columns += [column for column in _OPTIONAL if column in there]
+    columns += [column for column in there if column not in known]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        known_cells = {
+            "badge": spell_uid(row.uid),
+            "class": CLASSES[row.entry.cardholder_class],
+            "level": row.entry.level,
+        }
+        writer.writerow([known_cells.get(column, row.cells.get(column, "")) for column in columns])
+    return text.getvalue().encode()
+
+
+def parse_decimal(text: str, is_reversed: bool = False) -> bytes:
+    """Return the UID that a decimal number spells, of the fewest bytes that hold it.
+
+    Raises ValueError with what is wrong.
+    """
+    if not re.fullmatch("[0-9]{1,25}", text):
+        raise ValueError(f"{text!r} is not a UID as a decimal number")
+    number = int(text)
+    size = next((size for size in UID_SIZES if number < 1 << 8 * size), 0)
+    if not size:
+        raise ValueError(f"more than {UID_SIZES[-1]} bytes; a UID has 4, 7 or 10")
+    uid = number.to_bytes(size, "little" if is_reversed else "big")
+    # ISO/IEC 7816-6 gives no manufacturer the number 0, which a longer UID would begin with.
+    if size > UID_SIZES[0] and not uid[0]:
+        raise ValueError("is not the decimal number of a UID of 4, 7 or 10 bytes")
+    return check_uid(uid)
+
+
+def _parser(number_format: str, is_reversed: bool):
+    if number_format == "decimal":
+        return lambda text: parse_decimal(text, is_reversed)
+    if is_reversed:
+        return lambda text: parse_uid(text, is_reversed=True)
+    return parse_uid
