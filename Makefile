@@ -5,13 +5,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
 BOARD  ?= RPI_PICO
+KIND   ?= release
 TAPS   ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help demo door test image bench check format clean
+.PHONY: help demo door test vectors image bench bench-trust check format clean
 
 help: ## Say what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 # One line per stage and pip kept quiet: what a newcomer sees first is not pip's.
 $(READY): requirements-dev.txt pyproject.toml
@@ -33,11 +34,18 @@ door: $(READY) ## Run the same door for your own hands (doorctl in a second term
 test: $(READY) ## Run all tests
 	@$(BIN)/python -m pytest
 
-image: $(READY) ## Build a board's image into build/image (BOARD=RPI_PICO)
-	@$(BIN)/python -m image.build $(BOARD)
+vectors: $(READY) ## Run all test vectors on MicroPython: signatures, MACs, TUF's cases
+	@$(BIN)/python tests/run_vectors.py
+
+image: $(READY) ## Build a board's image into build/image (BOARD=RPI_PICO KIND=release)
+	@$(BIN)/python -m image.build $(BOARD) $(if $(filter development,$(KIND)),--development)
 
 bench: $(READY) ## Measure taps of that image on an emulated chip (TAPS=50 a case)
 	@$(BIN)/python -m emulator.bench --taps $(TAPS)
+
+bench-trust: $(READY) ## Measure signatures, look-ups and updates there (builds its own image)
+	@$(BIN)/python -m image.build $(BOARD) --development
+	@$(BIN)/python -m emulator.trust
 
 # The ports' stubs cannot share a folder: each board's code is checked against its own port's.
 build/typings/%/ready: boards/typings-%.txt | $(READY)

@@ -1,12 +1,10 @@
 """The composition root: board and configuration in, one door out. Nothing else builds parts."""
 
 import asyncio
-import struct
 
 from board import make_board
 from doorward import config, state
 from doorward.access.control import Access
-from doorward.access.shelf import Address
 from doorward.app import App
 from doorward.hal import roles
 from doorward.journal.ring import Journal
@@ -14,6 +12,7 @@ from doorward.portal.portal import Portal
 from doorward.quiet import Gate
 from doorward.reader.credentials import Credentials
 from doorward.service.console import Console
+from doorward.supervisor import Supervisor, count_start, fail_start
 from doorward.uplink.delivery import Uplink
 from doorward.walltime import WallTime
 
@@ -23,7 +22,7 @@ async def build(board: roles.Board) -> App:
     ticks = board.ticks
     given = state.Snapshots(board.provision, roles.PROVISION_SLOT_BYTES)
     kept = state.Snapshots(board.state, roles.STATE_SLOT_BYTES)
-    settings = config.parse(given.require(state.CONFIG))
+    settings, config_fault = config.load(given)
     portal = Portal(board, settings)
     reader = Credentials(board, settings)
 
@@ -31,15 +30,16 @@ async def build(board: roles.Board) -> App:
     time = WallTime(ticks, *board.wall_clock())
     if board.network is not None:
         board.network.configure(settings.wifi_ssid, settings.wifi_password, gate)
-    boot = kept.get_u32(state.BOOT_COUNT) + 1
-    await kept.commit({state.BOOT_COUNT: struct.pack("<I", boot)}, gate)
-
-    address = Address(settings.site, settings.door, settings.group_bits())
-    access = Access(board.lists, given, kept, address, time, gate)
+    boot = await count_start(kept, gate)
+    access = Access(board.lists, given, kept, settings, time, ticks, gate)
     journal_key = given.require(state.JOURNAL_KEY)
     journal = Journal(board.journal, kept, journal_key, time, ticks, gate, boot)
 
     door = App(board, settings, time, gate, reader, access, portal, journal, boot)
+    last_words = journal.flush
+    door.supervisor = Supervisor(board, kept, gate, portal.make_safe, last_words, door.note_death)
+    door.config_fault = config_fault
+    door.once = (("keep-config", lambda: config.keep_good(given, gate)),)
     psk = given.require(state.UPLINK_KEY)
     door.uplink = Uplink(board, settings, journal, psk, door.hello)
     receiver = door.open_receiver()
@@ -48,8 +48,12 @@ async def build(board: roles.Board) -> App:
 
 
 async def main() -> None:
-    door = await build(make_board())
-    await door.run()
+    board = make_board()
+    try:
+        door = await build(board)
+        await door.run()
+    except Exception as error:
+        await fail_start(board, error)
 
 
 if __name__ == "__main__":

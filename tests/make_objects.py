@@ -2,15 +2,18 @@
 
 MicroPython cannot sign, so they are kept as files. Run it again after a change of a format:
 PYTHONPATH=firmware:tools python tests/make_objects.py
+Signatures are salted; a file in which nothing but them would change is left as it is.
 """
 
 from pathlib import Path
 
-from doorctl import commands, denials, keyring, keys, lists
+from doorctl import commands, denials, keyring, keys, lists, schedules
 from doorctl.roster import Row
+from doorctl.schedules import Hours, Interval, Plan, Rule, Zone
 from doorward.access.allowlist import ENTRY_BYTES, pack_entry
 from doorward.access.command import Command
 from doorward.access.control import blind
+from doorward.access.schedule import DOOR_LEVEL, MAX_SCHEDULE_BYTES
 from doorward.trust import objects
 from doorward.trust.keyring import MAY_COMMAND, MAY_DENY, MAY_LIST, Issuer, KeyRing
 from doorward.trust.primitives import HmacKey
@@ -59,7 +62,11 @@ def body_of(badges: list[Row]) -> list[bytes]:
 
 
 def crafted(
-    entries: list[bytes], signers: list, count: int | None = None, entry_bytes: int = ENTRY_BYTES
+    entries: list[bytes],
+    signers: list,
+    count: int | None = None,
+    entry_bytes: int = ENTRY_BYTES,
+    schedule: bytes = b"",
 ) -> bytes:
     """Return a list that build_list would not make."""
     header = objects.Header()
@@ -70,7 +77,7 @@ def crafted(
     header.entry_bytes = entry_bytes
     header.entry_count = len(entries) if count is None else count
     header.issuer_id = keys.public_key(police).key_id
-    return keys.seal(header, b"".join(entries), signers)
+    return keys.seal(header, b"".join(entries) + schedule, signers)
 
 
 def crafted_ring(
@@ -152,6 +159,18 @@ narrowed = [
     Issuer("district", 1 << STAFF, keys.public_key(district), site="south"),
 ]
 first_ring = keyring.open_ring(keyring.build_ring(SITE, 1, [root], 1, issuers))
+# Riverside High: 2026-09-21 is a Monday, and ISSUED_S lies in it; Friday the 25th is a holiday.
+hours = schedules.pack(
+    Plan(
+        Zone(-360, -300, Rule(3, 2, 6, 120), Rule(11, 1, 6, 120)),
+        ((20721, 1),),
+        {
+            3: Hours((Interval(0x1F, 420, 1080), Interval(0x80, 540, 720))),
+            4: Hours((Interval(0x1F, 420, 1080),), opens_without_clock=True),
+            DOOR_LEVEL: Hours((Interval(0x1F, 450, 490),)),
+        },
+    )
+)
 lockdown_body = Command(LOCK_DOWN, ISSUED_S + 3600).pack()
 unknown_class = entries[0][:10] + bytes((9,)) + entries[0][11:]
 
@@ -195,6 +214,15 @@ OBJECTS = {
     "signed_by_district.dwl": crafted(entries, [district]),
     "police_4_folds_deny_2.dwl": allowlist(officers[3:], police, 4, includes_deny=2),
     "police_5_for_group_3.dwl": allowlist(officers, police, 5, groups=1 << 2),
+    "police_6_with_hours.dwl": allowlist(officers, police, 6, schedule=hours),
+    "district_2_with_hours.dwl": allowlist(
+        rows(STAFF, 20) + rows(VISITOR, 5), district, 2, schedule=hours
+    ),
+    # The last interval, the door's, ends before it begins.
+    "hours_reversed.dwl": crafted(entries, [police], schedule=hours[:-2] + bytes((1, 0))),
+    "hours_cut_short.dwl": crafted(entries, [police], schedule=hours[:-1]),
+    "hours_too_long.dwl": crafted(entries, [police], schedule=hours + bytes(1)),
+    "hours_over_the_cap.dwl": crafted(entries, [police], schedule=bytes(MAX_SCHEDULE_BYTES + 1)),
     "police_1_by_moved_key.dwl": allowlist(officers, third, 1),
     "police_deny_1.dwd": denial(officers[:1], police, 1),
     "police_deny_2.dwd": denial(officers[:3] + rows(STAFF, 1), police, 2),
@@ -219,5 +247,18 @@ OBJECTS = {
     "command_counter_last.dwc": crafted_command(lockdown_body, 0xFFFFFFFF),
 }
 
+
+_SIGNATURES_AT = 6  # in the header: how many there are
+
+
+def without_signatures(data: bytes) -> tuple:
+    """Return the parts of an object that are the same whenever it is made."""
+    signatures, body_at = objects.parse_signatures(data, data[_SIGNATURES_AT]) or ([], 0)
+    signers = [key_id for key_id, _ in signatures]
+    return data[: objects.HEADER_BYTES], signers, data[body_at:]
+
+
 for name, data in OBJECTS.items():
-    (FOLDER / name).write_bytes(data)
+    path = FOLDER / name
+    if not path.exists() or without_signatures(path.read_bytes()) != without_signatures(data):
+        path.write_bytes(data)

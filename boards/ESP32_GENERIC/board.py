@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def make_strike_safe() -> None:
-    """Set the strike's output to its inactive level, the level before the direction."""
+    """De-energise the lock: the level before the direction."""
     Pin(pins.STRIKE, Pin.OUT, value=1 - pins.STRIKE_ACTIVE)
 
 

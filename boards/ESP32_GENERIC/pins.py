@@ -2,11 +2,25 @@
 
 # No strapping pin, and silent at power-up: the strike's driver, with a pull-down of its own.
 STRIKE = 26
-STRIKE_ACTIVE = 1  # level that releases the door; the driver must keep it locked without power
+STRIKE_ACTIVE = 1  # level that energises the lock; without a level the driver must not
 
-LEDS = (25, 33, 32)  # red, green, blue; 1 = on
+LEDS = (25, 33, 32)  # red (or the one addressable light), green, blue; 1 = on
 BUZZER = 27  # buzzer with its own oscillator; 1 = on
-LOCKDOWN_SWITCH = 13  # contact to ground, pulled up inside (34 to 39 have no pull-ups)
+
+# Contacts to ground, pulled up inside; see docs/wiring.md. None of them straps, and none of them is
+# driven by the chip at power-up. 34 to 39 are inputs without pull-ups: what is wired there needs a
+# resistor of its own to 3.3 V, 10 kilohms.
+INPUTS = {
+    "door": 4,
+    "rex": 16,
+    "fire": 17,
+    "lockdown": 13,
+    "cabinet": 34,
+    "reader": 35,
+    "mains": 36,
+    "battery": 39,
+}
+WITHOUT_PULL_UP = (34, 35, 36, 39)
 
 # The MFRC522 on SPI2, by its name VSPI, on the pins that need no detour through the GPIO matrix.
 SPI = 2

@@ -5,11 +5,23 @@ flash and PSRAM (26 to 37).
 """
 
 STRIKE = 4  # the strike's driver, with a pull-down of its own
-STRIKE_ACTIVE = 1  # level that releases the door; the driver must keep it locked without power
+STRIKE_ACTIVE = 1  # level that energises the lock; without a level the driver must not
 
-LEDS = (5, 6, 7)  # red, green, blue; 1 = on
+LEDS = (5, 6, 7)  # red (or the one addressable light), green, blue; 1 = on
 BUZZER = 15  # buzzer with its own oscillator; 1 = on
-LOCKDOWN_SWITCH = 16  # contact to ground, pulled up inside
+
+# Contacts to ground, pulled up inside; see docs/wiring.md.
+INPUTS = {
+    "door": 1,
+    "rex": 2,
+    "fire": 8,
+    "lockdown": 16,
+    "cabinet": 17,
+    "reader": 18,
+    "mains": 21,
+    "battery": 42,
+}
+WITHOUT_PULL_UP = ()
 
 # The MFRC522 on SPI2, the port's number 1, on the pins that need no detour through the GPIO matrix.
 SPI = 1

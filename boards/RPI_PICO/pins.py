@@ -1,11 +1,24 @@
 """The pins of a Raspberry Pi Pico: GP numbers as printed on the board, pads of the header beside."""
 
 STRIKE = 15  # GP15, pad 20: gate of the strike's driver, with a pull-down of its own
-STRIKE_ACTIVE = 1  # level that releases the door; the driver must keep it locked without power
+STRIKE_ACTIVE = 1  # level that energises the lock; without a level the driver must not
 
-LEDS = (13, 12, 11)  # GP13, GP12, GP11, pads 17, 16, 15: red, green, blue; 1 = on
+# GP13, GP12, GP11, pads 17, 16, 15: red (or the one addressable light), green, blue; 1 = on.
+LEDS = (13, 12, 11)
 BUZZER = 10  # GP10, pad 14: buzzer with its own oscillator; 1 = on
-LOCKDOWN_SWITCH = 14  # GP14, pad 19: contact to ground, pulled up inside
+
+# Contacts to ground, pulled up inside; see docs/wiring.md.
+INPUTS = {
+    "door": 2,  # GP2, pad 4
+    "rex": 3,  # GP3, pad 5
+    "fire": 4,  # GP4, pad 6
+    "cabinet": 5,  # GP5, pad 7
+    "reader": 6,  # GP6, pad 9
+    "mains": 7,  # GP7, pad 10
+    "battery": 8,  # GP8, pad 11
+    "lockdown": 14,  # GP14, pad 19
+}
+WITHOUT_PULL_UP = ()
 
 # The MFRC522 on SPI0.
 SPI = 0

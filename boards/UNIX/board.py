@@ -29,7 +29,8 @@ class UnixBoard(Board):
         self.strike = self.bench.strike
         self.leds = self.bench.leds
         self.buzzer = self.bench.buzzer
-        self.lockdown_switch = self.bench.lockdown_switch
+        self.pixel = self.bench.pixel
+        self.inputs = self.bench.inputs
         self.spi = self.bench.spi
         self.reader_cs = self.bench.reader_cs
         self.reader_reset = self.bench.reader_reset
@@ -53,6 +54,9 @@ class UnixBoard(Board):
 
     def reset(self) -> None:
         sys.exit(RESET_EXIT)
+
+    def restart_cause(self) -> int:
+        return unix.restart_cause()
 
     def report(self, text: str, error: Exception | None = None) -> None:
         sys.stderr.write("doorward: " + text + "\n")

@@ -1,187 +1,74 @@
-"""The app: passes values between the rooms, and watches over their tasks."""
+"""The app: passes values between the rooms, one task for each of them."""
 
 import asyncio
 import gc
 
 from . import __version__, const
-from .trust.objects import (
-    ALLOWLIST_TYPE,
-    COMMAND_TYPE,
-    DENY_LIST_TYPE,
-    KEY_RING_TYPE,
-    TYPES,
-)
+from .health import Taps
+from .receiver import Allowance, Receiver
 from .values import (
     BOOT,
-    BUSY,
     CLOCK_QUALITIES,
-    COMMAND_OBEYED,
-    COMMANDS,
+    CONFIG_REFUSED,
     DECISION_FAULT,
-    DENY_LIST_IN_FORCE,
-    KEY_RING_IN_FORCE,
+    DISABLED,
+    DOOR_CLOSED,
+    DOOR_OPENED,
+    EXIT_REQUESTED,
     LIST_CORRUPT,
-    LIST_IN_FORCE,
-    OBJECT_REFUSED,
+    LOCKDOWN,
+    NOT_ENTERED,
     POSTURE_CHANGED,
     POSTURES,
     READER_DOWN,
     READER_UP,
+    RESTART_CAUSES,
+    RESTARTED,
     TAP,
     TASK_DIED,
-    TRANSFER_BROKEN,
-    UNLOCK,
     UNLOCKED,
     Badge,
     Decision,
     Event,
-    Refused,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_SUPERVISE_MS = const(250)
-_INPUT_MS = const(10)
-_REVIVE_MS = const(1000)
-# Garbage is collected after so many taps, or so many turns of the supervisor (30 s).
+_TICK_MS = const(250)
+# Garbage is collected after so many taps, or so many ticks (30 s).
 _TAPS_TO_COLLECT = const(8)
-_TURNS_TO_COLLECT = const(120)
-# How long a dying board may take to get its last records onto flash.
-_LAST_WORDS_MS = const(300)
-# Records that anybody with a cable or a loose wire can cause: so many in a row, then one in ten
-# minutes of each kind.
-_RECORDS_AT_ONCE = const(24)
-_RECORD_EVERY_MS = const(600_000)
-
-_EVENT_OF = {
-    ALLOWLIST_TYPE: LIST_IN_FORCE,
-    DENY_LIST_TYPE: DENY_LIST_IN_FORCE,
-    KEY_RING_TYPE: KEY_RING_IN_FORCE,
-    COMMAND_TYPE: COMMAND_OBEYED,
-}
-
-
-class Taps:
-    """What the taps since boot took: from the first answer of the badge, in microseconds."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.grants = 0
-        self.last_us = 0
-        self.longest_us = 0
-
-    def add(self, is_grant: bool, taken_us: int) -> None:
-        self.count += 1
-        self.grants += 1 if is_grant else 0
-        self.last_us = taken_us
-        self.longest_us = max(self.longest_us, taken_us)
-
-
-class Allowance:
-    """How many records of one kind may still be made, so that a flood of them cannot push out of
-    the journal what has not been delivered.
-
-    Attributes:
-        unrecorded: how many were not, since the last that was.
-    """
-
-    def __init__(self, ticks) -> None:
-        self._ticks = ticks
-        self._left = _RECORDS_AT_ONCE
-        self._granted_ms = ticks.ticks_ms()
-        self.unrecorded = 0
-
-    def take(self) -> bool:
-        """May one more be recorded? A no is counted."""
-        now_ms = self._ticks.ticks_ms()
-        if self._ticks.ticks_diff(now_ms, self._granted_ms) >= _RECORD_EVERY_MS:
-            self._granted_ms = now_ms
-            self._left = min(self._left + 1, _RECORDS_AT_ONCE)
-        if not self._left:
-            self.unrecorded += 1
-            return False
-        self._left -= 1
-        return True
-
-    def count_reset(self) -> int:
-        """Return `unrecorded` for the record that tells it, and begin to count anew."""
-        count, self.unrecorded = self.unrecorded, 0
-        return count
-
-
-class Receiver:
-    """Takes signed objects from one carrier, sees to what they ask, and records how it ended."""
-
-    def __init__(self, intake, unlock, note, ticks, refusals: Allowance) -> None:
-        """unlock: called with seconds. refusals: how many may be recorded, of all carriers."""
-        self._intake = intake
-        self._unlock = unlock
-        self._note = note
-        self._now_ms = ticks.ticks_ms
-        self._refusals = refusals
-
-    def begin(self, total_bytes: int) -> None:
-        try:
-            self._intake.begin(total_bytes)
-        except Refused as error:
-            self.refuse(error.code)
-            raise
-
-    async def feed(self, piece: bytes) -> None:
-        await self._intake.feed(piece)
-
-    def abort(self) -> None:
-        """The carrier went away in the middle."""
-        if self._intake.is_open:
-            self.refuse(TRANSFER_BROKEN)
-        self._intake.abort()
-
-    async def finish(self) -> dict:
-        """Put the object in force; return what it is, for whoever sent it."""
-        accepted = await self._intake.finish()
-        header = accepted.header
-        command = accepted.command
-        if not accepted.is_repeat:
-            # What is in force already changes nothing and is worth no record: anybody may send it
-            # again and again.
-            event = Event(_EVENT_OF[header.type], self._now_ms(), detail=accepted.count)
-            event.issuer_id = header.issuer_id
-            event.list_version = header.version
-            if command is not None:
-                event.reason = command.kind
-                event.detail = command.argument
-            self._note(event)
-        if command is not None and command.kind == UNLOCK:
-            self._unlock(command.argument)
-        told = {"type": TYPES[header.type], "issuer": accepted.issuer, "version": header.version}
-        if command is not None:
-            told["command"] = COMMANDS[command.kind]
-        else:
-            told["count"] = accepted.count
-        return told
-
-    def refuse(self, code: int) -> None:
-        """Record a refusal, and forget what was received; being busy with another is no reason to."""
-        event = Event(OBJECT_REFUSED, self._now_ms(), reason=code)
-        if self._intake.header is not None:
-            event.issuer_id = self._intake.header.issuer_id
-            event.list_version = self._intake.header.version
-        if code != BUSY:
-            self._intake.abort()
-        if self._refusals.take():
-            event.detail = self._refusals.count_reset()
-            self._note(event)
+_TICKS_TO_COLLECT = const(120)
+# How long a critical task may be silent. A task that waits for quiet may wait 20 s for each of
+# several erases; the others only ever sleep for milliseconds.
+_PROMPT_MS = const(5_000)
+_PATIENT_MS = const(120_000)
+# People go in and out all day; a loose wire does so all second.
+_GOINGS_AT_ONCE = const(200)
+_GOING_EVERY_MS = const(5_000)
+_ALARMS_AT_ONCE = const(60)
+_ALARM_EVERY_MS = const(60_000)
+_GOINGS = (DOOR_OPENED, DOOR_CLOSED, EXIT_REQUESTED, NOT_ENTERED)
 
 
 class App:
     """One door. `main` builds the rooms and hands them in."""
 
     def __init__(
-        self, board, config, time, gate, credentials, access, portal, journal, boot: int
+        self,
+        board,
+        config,
+        time,
+        gate,
+        credentials,
+        access,
+        portal,
+        journal,
+        boot: int,
     ) -> None:
-        """boot: number of this start. `uplink` and `console` are set before `run`."""
+        """boot: number of this start. `supervisor`, `uplink`, `console` are set before `run`."""
+        ticks = board.ticks
         self._board = board
         self._config = config
         self._time = time
@@ -190,19 +77,26 @@ class App:
         self._access = access
         self._portal = portal
         self._journal = journal
-        self._ticks = board.ticks
+        self._ticks = ticks
         self._boot = boot
         self._uptime_s = 0
-        self._second_ms = board.ticks.ticks_ms()
-        self._revived = 0
+        self._second_ms = ticks.ticks_ms()
         self._taps = Taps()
         self._uncollected_taps = 0
-        self._reader_faults = Allowance(board.ticks)
+        self._reader_faults = Allowance(ticks)
         self._is_down_recorded = True
-        self._deaths = Allowance(board.ticks)
-        self._refusals = Allowance(board.ticks)
+        self._deaths = Allowance(ticks)
+        self._refusals = Allowance(ticks)
+        # Apart, so that a chattering door contact cannot use up what a fire alarm needs.
+        self._goings = Allowance(ticks, _GOINGS_AT_ONCE, _GOING_EVERY_MS)
+        self._alarms = Allowance(ticks, _ALARMS_AT_ONCE, _ALARM_EVERY_MS)
+        self.supervisor: Any = None
         self.uplink: Any = None
         self.console: Any = None
+        # Why the configuration that was given is not the one in force; "" where it is.
+        self.config_fault = ""
+        # What else is to be done once after the start: (name, coroutine function).
+        self.once: tuple = ()
 
     def open_receiver(self) -> Receiver:
         """Return a receiver of signed objects for one carrier."""
@@ -211,7 +105,7 @@ class App:
 
     def note(self, event: Event) -> None:
         """Hand an event to the journal, stamped with the posture it happened in."""
-        event.posture = self._access.posture
+        event.posture = self._access.posture.current
         self._journal.note(event)
 
     def tap(self, badge: Badge) -> Decision:
@@ -224,15 +118,15 @@ class App:
             self._board.report("deciding failed", error)
             decision = Decision(DECISION_FAULT, b"", None)
         decided_us = ticks.ticks_us()
+        entry = decision.entry
         if decision.is_grant:
-            self._portal.release()
+            self._portal.release(entry.cardholder_class, entry.has_extended_time)
         relay_us = ticks.ticks_us()
-        self._portal.show(decision)
+        self._portal.show(decision.reason)
         event = Event(TAP, ticks.ticks_ms(), reason=decision.reason)
         event.badge_id = decision.badge_id
         event.decision_us = ticks.ticks_diff(decided_us, badge.field_us)
         event.relay_us = ticks.ticks_diff(relay_us, badge.field_us) if decision.is_grant else 0
-        entry = decision.entry
         if entry is not None:
             event.cardholder_class = entry.cardholder_class
             event.level = entry.level
@@ -240,39 +134,46 @@ class App:
             event.list_version = entry.list_version
         self.note(event)
         self._taps.add(decision.is_grant, ticks.ticks_diff(relay_us, badge.field_us))
+        self._access.follow_tap(decision)
         return decision
 
     async def run(self) -> None:
-        """Run the door until a critical task dies; then make it safe and restart the board."""
-        self.note(Event(BOOT, self._ticks.ticks_ms(), detail=self._boot))
-        for issuer in self._access.shelf.corrupt:
-            self._note_corrupt(issuer)
-        self._portal.hold(self._access.posture == UNLOCKED)
-        self._access.on_posture = self._follow_posture
-        tasks = [
-            ("reader", self._watch_reader, True),
-            ("strike", self._portal.watch_strike, True),
-            ("journal", self._journal.run, True),
-            ("journal-upkeep", self._journal.tend, True),
-            ("inputs", self._watch_inputs, True),
-            ("posture", self._access.keep_posture, True),
-            ("indicator", self._portal.play, False),
-            ("console", self.console.run, False),
-            ("uplink", self.uplink.run, False),
-            ("list-check", self._check_lists, False),
-        ]
-        tasks += [(name, call, False) for name, call in self._board.tasks()]
-        running = [
-            (number, name, call, is_critical, asyncio.create_task(call()))
-            for number, (name, call, is_critical) in enumerate(tasks)
-        ]
-        await self._supervise(running)
+        """Run the door until a critical task fails; then it is made safe and the board restarts."""
+        self._tell_of_the_start()
+        # What was over before the door came up must not release it for a moment.
+        self._access.follow_time()
+        self._access.posture.on_change = self._follow_posture
+        self._hold_what_is_held()
+        add, add_other = self.supervisor.add, self.supervisor.add_other
+        add("reader", self._watch_reader, _PROMPT_MS)
+        add("strike", self._portal.watch_strike, _PROMPT_MS)
+        add("inputs", self._watch_inputs, _PROMPT_MS)
+        add("tick", self._tick, _PROMPT_MS)
+        add("journal", self._journal.run, _PATIENT_MS)
+        add("journal-upkeep", self._journal.tend, _PATIENT_MS)
+        add("posture", self._access.posture.keep, _PATIENT_MS)
+        add_other("indicator", self._portal.play)
+        add_other("console", self.console.run)
+        add_other("uplink", self.uplink.run, is_once=True)
+        add_other("list-check", self._check_lists, is_once=True)
+        for name, call in self.once:
+            add_other(name, call, is_once=True)
+        for name, call in self._board.tasks():
+            add_other(name, call)
+        await self.supervisor.run()
+
+    def note_death(self, number: int, is_critical: bool) -> None:
+        """Record that a task ended; a flood of deaths of one that is started anew is counted."""
+        if is_critical or self._deaths.take():
+            self.note(Event(TASK_DIED, self._ticks.ticks_ms(), detail=number))
 
     def status(self) -> dict:
         """Return what a technician or a health message needs to know."""
         now_s = self._time.now_s()
         reader = self._credentials
         journal = self._journal
+        shelf = self._access.shelf
+        cause, task = self.supervisor.cause()
         return {
             "door": self._config.door,
             "site": self._config.site,
@@ -280,7 +181,12 @@ class App:
             "firmware": __version__,
             "boot": self._boot,
             "uptime_s": self._uptime_s,
-            "posture": POSTURES[self._access.posture],
+            "restart": {"cause": RESTART_CAUSES.get(cause, "unknown"), "task": task},
+            "config_fault": self.config_fault,
+            "posture": POSTURES[self._access.posture.current],
+            "is_team_hold": self._access.posture.is_team_hold,
+            "is_released": self._portal.is_released,
+            "inputs": self._portal.inputs(),
             "clock": {"quality": CLOCK_QUALITIES[self._time.quality], "now_s": now_s},
             "reader": {
                 "is_up": reader.is_up,
@@ -297,7 +203,7 @@ class App:
                     "badges": allowlist.header.entry_count,
                     "age_s": max(0, now_s - allowlist.header.issued_s),
                 }
-                for allowlist in self._access.shelf.lists
+                for allowlist in shelf.lists
             ],
             "denied": [
                 {
@@ -305,9 +211,9 @@ class App:
                     "version": denial.header.version,
                     "badges": denial.header.entry_count,
                 }
-                for denial in self._access.shelf.denials
+                for denial in shelf.denials
             ],
-            "key_ring": self._access.shelf.ring.version,
+            "key_ring": shelf.ring.version,
             "journal": {
                 "oldest": journal.oldest_sequence,
                 "next": journal.next_sequence,
@@ -315,12 +221,8 @@ class App:
                 "pending": journal.pending,
                 "capacity": journal.capacity,
             },
-            "taps": {
-                "count": self._taps.count,
-                "grants": self._taps.grants,
-                "last_us": self._taps.last_us,
-                "longest_us": self._taps.longest_us,
-            },
+            "taps": self._taps.facts(),
+            "network": None if self._board.network is None else self._board.network.is_up,
             "uplink": {
                 "is_connected": self.uplink.is_connected,
                 "fault": self.uplink.fault,
@@ -334,7 +236,7 @@ class App:
                 "hasty": self._gate.hasty,
                 "longest_ms": self._gate.longest_ms,
             },
-            "revived_tasks": self._revived,
+            "revived_tasks": self.supervisor.revived,
             "memory_free_bytes": gc.mem_free(),
         }
 
@@ -349,7 +251,17 @@ class App:
             "boot": self._boot,
         }
 
-    async def _watch_reader(self) -> None:
+    def _tell_of_the_start(self) -> None:
+        now_ms = self._ticks.ticks_ms()
+        self.note(Event(BOOT, now_ms, detail=self._boot))
+        cause, task = self.supervisor.cause()
+        self.note(Event(RESTARTED, now_ms, reason=cause, detail=task))
+        if self.config_fault:
+            self.note(Event(CONFIG_REFUSED, now_ms))
+        for issuer in self._access.shelf.corrupt:
+            self._note_corrupt(issuer)
+
+    async def _watch_reader(self, beat) -> None:
         """Poll for badges; bring a reader that is down up again."""
         reader = self._credentials
         poll = reader.poll
@@ -359,6 +271,7 @@ class App:
         was_up = True
         retry_ms = self._ticks.ticks_ms()
         while True:
+            beat()
             if reader.is_up:
                 badge = poll()
                 if reader.has_badge:
@@ -394,23 +307,54 @@ class App:
             code = READER_UP if is_up else READER_DOWN
             self.note(Event(code, self._ticks.ticks_ms(), detail=detail))
 
-    async def _watch_inputs(self) -> None:
-        self._show_standing()
-        await self._portal.watch_inputs(self._follow_inputs)
+    async def _watch_inputs(self, beat) -> None:
+        await self._portal.watch_inputs(
+            self._follow_input, beat, self._access.posture.follow_switch
+        )
 
-    def _follow_inputs(self) -> None:
-        """The lockdown switch holds the door in lockdown while it is on."""
-        self._access.lockdown(self._portal.is_lockdown_demanded)
+    def _follow_input(self, code: int, detail: int = 0) -> None:
+        if (self._goings if code in _GOINGS else self._alarms).take():
+            self.note(Event(code, self._ticks.ticks_ms(), detail=detail))
 
-    def _follow_posture(self) -> None:
+    def _follow_posture(self, code: int, cause: int, badge_id: bytes) -> None:
         """Whoever changed the posture: the strike, the light and the journal follow it here."""
-        self._portal.hold(self._access.posture == UNLOCKED)
-        self.note(Event(POSTURE_CHANGED, self._ticks.ticks_ms()))
+        self._hold_what_is_held()
+        if code == POSTURE_CHANGED and self._access.posture.current in (LOCKDOWN, DISABLED):
+            # A minute's unlock by command must not outlive the beginning of a lockdown.
+            self._portal.lock()
+        event = Event(code, self._ticks.ticks_ms(), reason=cause)
+        event.badge_id = badge_id
+        self.note(event)
         self._show_standing()
+
+    def _hold_what_is_held(self) -> None:
+        posture = self._access.posture
+        self._portal.hold(posture.current == UNLOCKED or posture.is_team_hold)
 
     def _unlock(self, seconds: int) -> None:
         """Release the strike by command, for that long."""
-        self._portal.release(seconds * 1000)
+        self._portal.release(duration_ms=seconds * 1000)
+
+    async def _tick(self, beat) -> None:
+        """What time alone brings about."""
+        ticks = 0
+        while True:
+            beat()
+            ticks += 1
+            if ticks % _TICKS_TO_COLLECT == 0:
+                self._uncollected_taps = _TAPS_TO_COLLECT
+            # Asked often enough, the clock never meets a wrap of the ticks it counts by.
+            self._time.now_s()
+            self._access.follow_time()
+            self._count_uptime()
+            self._show_standing()
+            await asyncio.sleep_ms(_TICK_MS)
+
+    def _count_uptime(self) -> None:
+        """Second by second, because a difference of ticks wraps after six days."""
+        seconds = self._ticks.ticks_diff(self._ticks.ticks_ms(), self._second_ms) // 1000
+        self._uptime_s += seconds
+        self._second_ms = self._ticks.ticks_add(self._second_ms, seconds * 1000)
 
     async def _check_lists(self) -> None:
         """Once after boot, at leisure: do the lists on flash still hash to what was signed?"""
@@ -423,60 +367,9 @@ class App:
         self.note(event)
 
     def _show_standing(self) -> None:
-        self._portal.stand(self._credentials.is_up, self._access.is_locked_down)
-
-    async def _supervise(self, running: list) -> None:
-        turns = 0
-        while True:
-            turns += 1
-            if turns % _TURNS_TO_COLLECT == 0:
-                self._uncollected_taps = _TAPS_TO_COLLECT
-            for number, name, call, is_critical, task in running:
-                if not task.done():
-                    continue
-                error = await _outcome(task)
-                if error is None and not is_critical:
-                    continue
-                if is_critical or self._deaths.take():
-                    self.note(Event(TASK_DIED, self._ticks.ticks_ms(), detail=number))
-                if is_critical:
-                    await self._restart(name, error)
-                    return
-                self._board.report("task %s is started anew" % name, error)
-                self._revived += 1
-                await asyncio.sleep_ms(_REVIVE_MS)
-                running[number] = (number, name, call, False, asyncio.create_task(call()))
-            self._time.now_s()
-            self._access.end_what_is_over()
-            self._count_uptime()
-            if self._board.watchdog is not None:
-                self._board.watchdog.feed()
-            await asyncio.sleep_ms(_SUPERVISE_MS)
-
-    def _count_uptime(self) -> None:
-        """Second by second, because a difference of ticks wraps after six days."""
-        seconds = self._ticks.ticks_diff(self._ticks.ticks_ms(), self._second_ms) // 1000
-        self._uptime_s += seconds
-        self._second_ms = self._ticks.ticks_add(self._second_ms, seconds * 1000)
-
-    async def _restart(self, name: str, error) -> None:
-        """Outputs safe first, then the last records, then the board's reset, come what may."""
-        try:
-            self._portal.make_safe()
-            self._board.report("task %s died; restarting" % name, error)
-            await asyncio.wait_for_ms(self._journal.flush(), _LAST_WORDS_MS)
-        except Exception as lost:
-            self._board.report("last records lost", lost)
-        finally:
-            self._board.reset()
-
-
-async def _outcome(task) -> Exception | None:
-    """Return the exception that ended a task, or None."""
-    try:
-        await task
-    except asyncio.CancelledError:
-        return RuntimeError("cancelled")
-    except Exception as error:
-        return error
-    return None
+        self._portal.stand(
+            self._credentials.is_up,
+            self._access.posture.current == LOCKDOWN,
+            self.uplink is not None and self.uplink.is_wanted and not self.uplink.is_connected,
+            False,
+        )

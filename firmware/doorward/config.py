@@ -6,7 +6,7 @@ written from them by `doorctl config docs`).
 
 import json
 
-from . import const
+from . import const, state
 from .values import DoorwardError
 
 TYPE_CHECKING = False
@@ -70,7 +70,7 @@ class Setting:
                 raise ConfigError(f"{self.name}: {value!r} is not {self.allowed()}")
             return value
         size = len(value) if isinstance(value, str) else value
-        if self.kind is not bool and not self.low <= size <= self.high:
+        if self.kind is not bool and not self.choices and not self.low <= size <= self.high:
             shown = "(secret)" if self.is_secret else repr(value)
             raise ConfigError(f"{self.name}: {shown} is not {self.allowed()}")
         if self.choices and value not in self.choices:
@@ -90,7 +90,8 @@ class Setting:
         if self.is_address:
             return "an IPv4 address, or empty"
         if self.choices:
-            return "one of " + ", ".join(str(choice) for choice in self.choices) + " " + self.unit
+            allowed = ", ".join(str(choice) for choice in self.choices)
+            return ("one of " + allowed + " " + self.unit).rstrip()
         if self.is_name:
             return f"a name of {self.low} to {self.high} letters, digits, - and _"
         if self.kind is str:
@@ -103,13 +104,35 @@ SETTINGS = (
     Setting("site",                 str, "",     1,    16, "", "site the door belongs to; lists are made for a site", is_name=True),
     Setting("door",                 str, "",     1,    24, "", "name of the door, unique within its site", is_name=True),
     Setting("groups",               list, [],    1,    16, "", "door groups that the door is in; signed objects may be for some groups only"),
-    Setting("strike_pulse_ms",      int, 5000,   200,  60000, "ms", "how long a grant energises the strike"),
+    Setting("strike_type",          str, "fail-secure", 0, 0, "", "without power the lock stays locked (fail-secure), or lets go (fail-safe)", choices=("fail-secure", "fail-safe")),
+    Setting("strike_mode",          str, "pulse", 0, 0, "", "a grant releases the door for a time, or until the next grant", choices=("pulse", "toggle")),
+    Setting("strike_pulse_ms",      int, 5000,   200,  60000, "ms", "how long a grant releases the door for staff and visitors"),
+    Setting("responder_pulse_ms",   int, 5000,   200,  60000, "ms", "the same for responders"),
+    Setting("extended_pulse_ms",    int, 15000,  200,  120000, "ms", "the same for cardholders who need longer"),
+    Setting("relock_on_opening",    bool, True,  0,    1, "", "lock again as soon as the door contact says that the door was opened"),
+    Setting("input_door",           str, "none", 0,    0, "", "door contact: the contact while the door is closed; no: open, nc: closed", choices=("none", "no", "nc")),
+    Setting("input_rex",            str, "none", 0,    0, "", "request to exit: the contact at rest", choices=("none", "no", "nc")),
+    Setting("input_lockdown",       str, "no",   0,    0, "", "lockdown switch or panic button: the contact at rest", choices=("none", "no", "nc")),
+    Setting("input_fire",           str, "none", 0,    0, "", "fire alarm: the contact at rest", choices=("none", "no", "nc")),
+    Setting("input_cabinet",        str, "none", 0,    0, "", "cabinet tamper: the contact while it is shut", choices=("none", "no", "nc")),
+    Setting("input_reader",         str, "none", 0,    0, "", "reader tamper: the contact while it is mounted", choices=("none", "no", "nc")),
+    Setting("input_mains",          str, "none", 0,    0, "", "mains failure: the contact while there is mains", choices=("none", "no", "nc")),
+    Setting("input_battery",        str, "none", 0,    0, "", "battery low: the contact while it is charged", choices=("none", "no", "nc")),
+    Setting("debounce_ms",          int, 30,     5,    200, "ms", "a contact counts once it has been steady this long"),
+    Setting("held_open_ms",         int, 30000,  2000, 600000, "ms", "a door that stands open longer raises the alarm"),
+    Setting("held_open_warning_ms", int, 20000,  1000, 600000, "ms", "and warns at the door from here on"),
+    Setting("lockdown_ends_by",     str, "switch", 0,  0, "", "what ends a lockdown begun at the door: turning the switch back, or only a signed release or a key-holder", choices=("switch", "release")),
+    Setting("key_holder_level",     int, -1,     -1,   15, "", "access level whose badge ends a lockdown by three taps; -1: none"),
+    Setting("lockdown_level",       int, -1,     -1,   15, "", "access level whose badge begins a lockdown by three taps; -1: none"),
+    Setting("gesture_ms",           int, 0,      0,    20000, "ms", "taps of one badge within this time are a gesture; 0: there are no gestures"),
+    Setting("team_hold_s",          int, 600,    10,   14400, "s", "a responder's second tap within gesture_ms holds the door open this long, a third locks it"),
     Setting("poll_interval_ms",     int, 8,      2,    50, "ms", "pause between two looks for a badge"),
     Setting("same_badge_ms",        int, 1000,   200,  10000, "ms", "a badge that stays at the reader is not read again before it was away this long"),
     Setting("reader_retry_ms",      int, 1000,   100,  60000, "ms", "pause between attempts to start a reader that is down"),
     Setting("reader_check_ms",      int, 2000,   200,  60000, "ms", "pause between looks at the reader's own registers"),
     Setting("reader_gain_db",       int, 38,     18,   48, "dB", "receiver gain: more reaches further and can blind it near by", choices=(18, 23, 33, 38, 43, 48)),
     Setting("quiet_ms",             int, 1000,   100,  10000, "ms", "no badge for this long before the board may stall"),
+    Setting("lights",               str, "rgb",  0,    0, "", "what is wired: red, green and blue; red and green alone; or one addressable light", choices=("rgb", "rg", "pixel")),
     Setting("is_silent",            bool, False, 0,    1, "", "the buzzer stays off"),
     Setting("broker_host",          str, "",     0,    64, "", "MQTT broker; a name would have to be looked up, which blocks; empty: no uplink", is_address=True),
     Setting("broker_port",          int, 8883,   1,    65535, "", "TCP port of the broker"),
@@ -167,4 +190,32 @@ def parse(text: bytes) -> Config:
         known[name].check(value)
     for name in ("site", "door"):
         known[name].check(values.get(name, ""))
-    return Config(values)
+    config = Config(values)
+    if config.held_open_warning_ms > config.held_open_ms:
+        raise ConfigError(
+            f"held_open_warning_ms: {config.held_open_warning_ms} is more than held_open_ms, "
+            f"{config.held_open_ms}"
+        )
+    return config
+
+
+def load(given: state.Snapshots) -> tuple[Config, str]:
+    """Return the Config that the door was given, and ""; or the last good one and why.
+
+    given: the provision store. Raises NotProvisioned; ConfigError where no other is to be had.
+    """
+    try:
+        return parse(given.require(state.CONFIG)), ""
+    except ConfigError as error:
+        good = given.get(state.GOOD_CONFIG)
+        if good is None:
+            raise
+        return parse(good), str(error)
+
+
+async def keep_good(given: state.Snapshots, gate) -> None:
+    """Remember the configuration that the door runs with, once it runs."""
+    text = given.require(state.CONFIG)
+    if text != given.get(state.GOOD_CONFIG):
+        parse(text)
+        await given.commit({state.GOOD_CONFIG: text}, gate)

@@ -35,6 +35,13 @@ FRESH = 0
 SOFT_STALE = 1
 HARD_STALE = 2
 
+# How a moment lies to the hours of an access level.
+ALWAYS = 0  # the level has no hours
+INSIDE_HOURS = 1
+OUTSIDE_HOURS = 2
+HOLIDAY = 3  # outside, because today is a holiday
+NO_HOUR = 4  # it has hours, and the clock is unset
+
 # Why a tap was granted (below 16) or denied (16 and above): name, and a sentence for people.
 GRANTED = 1
 GRANTED_IN_LOCKDOWN = 2
@@ -49,6 +56,9 @@ NOT_AUTHENTICATED = 22
 RANDOM_UID = 23
 DECISION_FAULT = 24
 REVOKED = 25
+NOT_AT_THIS_HOUR = 26
+NOT_ON_HOLIDAYS = 27
+HOUR_UNKNOWN = 28
 REASONS = {
     GRANTED: ("granted", "The badge is on a list in force and nothing forbids it."),
     GRANTED_IN_LOCKDOWN: ("granted-in-lockdown", "A responder opened the door in a lockdown."),
@@ -63,6 +73,9 @@ REASONS = {
     RANDOM_UID: ("random-uid", "The card gives a new UID at each tap and cannot be listed."),
     DECISION_FAULT: ("decision-fault", "Deciding failed; a failure is a denial."),
     REVOKED: ("revoked", "The badge is on a deny list in force."),
+    NOT_AT_THIS_HOUR: ("not-at-this-hour", "The badge's access level has other hours."),
+    NOT_ON_HOLIDAYS: ("not-on-holidays", "The access level does not enter today, a holiday."),
+    HOUR_UNKNOWN: ("hour-unknown", "The clock is unset, and the access level has hours."),
 }
 
 # What a signed command orders.
@@ -70,11 +83,15 @@ LOCK_DOWN = 1
 RELEASE = 2
 UNLOCK = 3
 HOLD_OPEN = 4
+DISABLE = 5
+ENABLE = 6
 COMMANDS = {
     LOCK_DOWN: "lockdown",
     RELEASE: "release",
     UNLOCK: "unlock",
     HOLD_OPEN: "hold-open",
+    DISABLE: "disable",
+    ENABLE: "enable",
 }
 
 # What a journal record tells.
@@ -92,6 +109,24 @@ LIST_CORRUPT = 11
 DENY_LIST_IN_FORCE = 12
 KEY_RING_IN_FORCE = 13
 COMMAND_OBEYED = 14
+DOOR_OPENED = 15
+DOOR_CLOSED = 16
+FORCED_OPEN = 17
+HELD_OPEN_SOON = 18
+HELD_OPEN = 19
+DOOR_SECURED = 20
+NOT_ENTERED = 21
+EXIT_REQUESTED = 22
+TAMPER = 23
+TAMPER_CLEARED = 24
+FIRE = 25
+FIRE_CLEARED = 26
+SUPPLY_FAILED = 27
+SUPPLY_RESTORED = 28
+RESTARTED = 29
+CONFIG_REFUSED = 30
+TEAM_HOLD = 31
+TEAM_HOLD_OVER = 32
 EVENTS = {
     BOOT: "boot",
     TAP: "tap",
@@ -107,6 +142,64 @@ EVENTS = {
     DENY_LIST_IN_FORCE: "deny-list-in-force",
     KEY_RING_IN_FORCE: "key-ring-in-force",
     COMMAND_OBEYED: "command-obeyed",
+    DOOR_OPENED: "door-opened",
+    DOOR_CLOSED: "door-closed",
+    FORCED_OPEN: "forced-open",
+    HELD_OPEN_SOON: "held-open-soon",
+    HELD_OPEN: "held-open",
+    DOOR_SECURED: "door-secured",
+    NOT_ENTERED: "not-entered",
+    EXIT_REQUESTED: "exit-requested",
+    TAMPER: "tamper",
+    TAMPER_CLEARED: "tamper-cleared",
+    FIRE: "fire",
+    FIRE_CLEARED: "fire-cleared",
+    SUPPLY_FAILED: "supply-failed",
+    SUPPLY_RESTORED: "supply-restored",
+    RESTARTED: "restarted",
+    CONFIG_REFUSED: "config-refused",
+    TEAM_HOLD: "team-hold",
+    TEAM_HOLD_OVER: "team-hold-over",
+}
+
+# Which of two a TAMPER or SUPPLY_FAILED record is about: its detail.
+CABINET = 1
+READER = 2
+MAINS = 1
+BATTERY = 2
+
+# Why the posture changed.
+BY_SWITCH = 1
+BY_COMMAND = 2
+BY_GESTURE = 3
+BY_KEY_HOLDER = 4
+BY_SCHEDULE = 5
+BY_TIME = 6
+POSTURE_CAUSES = {
+    BY_SWITCH: "switch",
+    BY_COMMAND: "command",
+    BY_GESTURE: "gesture",
+    BY_KEY_HOLDER: "key-holder",
+    BY_SCHEDULE: "schedule",
+    BY_TIME: "time-over",
+}
+
+# Why the board started: reason of a RESTARTED record, whose detail is the task's number.
+POWER_ON = 1
+WATCHDOG = 2
+TASK_ENDED = 3
+TASK_HUNG = 4
+OUT_OF_MEMORY = 5
+START_FAILED = 6
+ORDERED = 7
+RESTART_CAUSES = {
+    POWER_ON: "power-on",
+    WATCHDOG: "watchdog",
+    TASK_ENDED: "task-ended",
+    TASK_HUNG: "task-hung",
+    OUT_OF_MEMORY: "out-of-memory",
+    START_FAILED: "start-failed",
+    ORDERED: "ordered",
 }
 
 MAX_UID_BYTES = const(10)
@@ -148,24 +241,28 @@ class Entry:
         cardholder_class: RESPONDER, STAFF or VISITOR.
         level: access level, 0 to 15.
         must_authenticate: a UID alone is not enough for this badge.
+        has_extended_time: the cardholder needs longer to get through.
         valid_from_s, valid_until_s: Unix seconds, 0 = no bound; valid until is the first second
             after the validity.
         issuer_id: key id of the list's issuer.
         list_version: version of the list it stands on.
         staleness: FRESH, SOFT_STALE or HARD_STALE for this cardholder's class.
         is_denied: a deny list in force has the badge.
+        hours: ALWAYS, INSIDE_HOURS, OUTSIDE_HOURS, HOLIDAY or NO_HOUR of its access level.
     """
 
     def __init__(self) -> None:
         self.cardholder_class = 0
         self.level = 0
         self.must_authenticate = False
+        self.has_extended_time = False
         self.valid_from_s = 0
         self.valid_until_s = 0
         self.issuer_id = b""
         self.list_version = 0
         self.staleness = FRESH
         self.is_denied = False
+        self.hours = ALWAYS
 
 
 class Decision:
@@ -193,7 +290,8 @@ class Event:
     Attributes:
         code: a key of EVENTS.
         reason: for TAP a key of REASONS; for OBJECT_REFUSED a key of REFUSALS; for COMMAND_OBEYED
-            a key of COMMANDS; else 0.
+            a key of COMMANDS; for POSTURE_CHANGED and TEAM_HOLD_OVER one of POSTURE_CAUSES; for RESTARTED one of
+            RESTART_CAUSES; else 0.
         ticks_ms: ticks_ms at which it happened.
         posture: the posture in force.
         cardholder_class, level, issuer_id, list_version: the entry's, where there was one.
@@ -248,6 +346,10 @@ TOO_MANY_DENIED = 27
 BAD_KEY = 28
 UNKNOWN_COMMAND = 29
 LOCKED_DOWN = 30
+BAD_SCHEDULE = 31
+NO_MEMORY = 32
+TOO_LONG = 33
+DOOR_IS_DISABLED = 34
 REFUSALS = {
     MALFORMED: ("malformed", "A field has a value that the format does not allow."),
     TOO_LARGE: ("too-large", "The object is larger than the cap."),
@@ -275,10 +377,14 @@ REFUSALS = {
     TOO_LATE: ("too-late", "The command came after it had expired."),
     REPLAYED: ("replayed", "This command, or a later one of its issuer, was obeyed already."),
     NO_CLOCK: ("no-clock", "A door whose clock is unset cannot tell whether this is late."),
-    TOO_MANY_DENIED: ("too-many-denied", "More badges than a door denies: 512 in all."),
+    TOO_MANY_DENIED: ("too-many-denied", "More badges than a door denies for one issuer: 512."),
     BAD_KEY: ("bad-key", "A key in the key ring is not one that doors verify with."),
     UNKNOWN_COMMAND: ("unknown-command", "No kind of command that this firmware knows."),
     LOCKED_DOWN: ("locked-down", "The door is in lockdown; release it before holding it open."),
+    BAD_SCHEDULE: ("bad-schedule", "The list's schedule does not follow its format."),
+    NO_MEMORY: ("no-memory", "The board has no memory for this at the moment."),
+    TOO_LONG: ("too-long", "A door is held open for a day at the most."),
+    DOOR_IS_DISABLED: ("door-is-disabled", "The door is out of service; enable it first."),
 }
 
 

@@ -15,11 +15,13 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from doorward.config import SETTINGS, Config
 from doorward.hal import roles
 from doorward.hal.flash import BlockRegion
 from doorward.hal.wlan import Wlan
+from doorward.portal.portal import INPUTS, Portal
 from doorward.quiet import Gate
-from doorward.values import CLOCK_UNSET
+from doorward.values import CLOCK_UNSET, UNKNOWN_BADGE
 
 ROOT = Path(__file__).parents[2]
 BOARDS = ROOT / "boards"
@@ -36,6 +38,7 @@ FORBIDDEN = {
     "ESP32_GENERIC_S3": {0, 3, 19, 20, *range(22, 38), 43, 44, 45, 46},
 }
 FLASH_BYTES = {"ESP32_GENERIC": 4 * MB, "ESP32_GENERIC_S3": 8 * MB}
+NOT_PINS = ("STRIKE_ACTIVE", "SPI", "SPI_BAUD", "WITHOUT_PULL_UP")
 BOARD_MODULES = ("board", "pins", "layout")
 PORT_MODULES = (
     "doorward.hal.rp2",
@@ -80,10 +83,20 @@ class NorFlash(bytearray):
 
 
 class Hardware:
-    """Stand-ins for one chip's modules. `writes`: (pin number, level) in the order they came."""
+    """Stand-ins for one chip's modules.
+
+    Attributes:
+        writes: (pin number, level) in the order they came.
+        used: the numbers of the pins that were set up.
+        levels: what input pins read; 1 where nothing else is said.
+        streams: (pin number, timing, bytes) that went out as bit streams.
+    """
 
     def __init__(self, partition_bytes: int) -> None:
         self.writes: list[tuple[int, int]] = []
+        self.used: list[int] = []
+        self.levels: dict[int, int] = {}
+        self.streams: list[tuple[int, tuple[int, ...], bytes]] = []
         self.watchdogs: list[int] = []
         self.is_break_off = False
         hardware = self
@@ -93,13 +106,14 @@ class Hardware:
 
             def __init__(self, number, mode=None, pull=None, *, value=None) -> None:
                 assert mode is not self.OUT or value is not None, "an output without a level"
-                self.number, self.pull = number, pull
+                self.number, self.mode, self.pull = number, mode, pull
+                hardware.used.append(number)
                 if value is not None:
                     self(value)
 
             def __call__(self, level=None):
                 if level is None:
-                    return 1
+                    return hardware.levels.get(self.number, 1)
                 hardware.writes.append((self.number, level))
                 return None
 
@@ -123,7 +137,13 @@ class Hardware:
         wlan = type("WLAN", (), {"IF_STA": 0, "__init__": lambda self, interface: None})
         self.modules = {
             "machine": SimpleNamespace(
-                Pin=Pin, WDT=WDT, SPI=lambda n, **how: SimpleNamespace(n=n, **how), reset=None
+                Pin=Pin,
+                WDT=WDT,
+                SPI=lambda n, **how: SimpleNamespace(n=n, **how),
+                reset=None,
+                bitstream=lambda pin, encoding, timing, data: self.streams.append(
+                    (pin.number, timing, bytes(data))
+                ),
             ),
             "rp2": SimpleNamespace(Flash=NorFlash),
             "esp32": SimpleNamespace(Partition=Partition),
@@ -161,7 +181,9 @@ def board_module(name: str, module: str) -> ModuleType:
 def numbers(pins) -> list[int]:
     found = []
     for name, value in vars(pins).items():
-        if name.isupper() and name not in ("STRIKE_ACTIVE", "SPI", "SPI_BAUD"):
+        if name == "INPUTS":
+            found += value.values()
+        elif name.isupper() and name not in NOT_PINS:
             found += value if isinstance(value, tuple) else [value]
     return found
 
@@ -177,16 +199,26 @@ def test_there_are_boards() -> None:
 def test_pins_are_unique_and_usable(name: str) -> None:
     pins = board_module(name, "pins")
     used = numbers(pins)
-    assert len(used) == 12
+    assert len(used) == 19
     assert len(set(used)) == len(used)
     assert not set(used) & FORBIDDEN[name]
     assert pins.STRIKE_ACTIVE in (0, 1)
     assert 8_000_000 <= pins.SPI_BAUD <= 10_000_000
 
 
-def test_the_esp32_s_switch_and_outputs_are_where_it_can() -> None:
-    """34 to 39 are inputs without pull-ups."""
-    assert max(numbers(board_module("ESP32_GENERIC", "pins"))) < 34
+@pytest.mark.parametrize("name", CHIP_BOARDS)
+def test_every_input_that_can_be_configured_has_a_pin(name: str) -> None:
+    configured = {one.name[6:] for one in SETTINGS if one.name.startswith("input_")}
+    assert set(board_module(name, "pins").INPUTS) == set(INPUTS) == configured
+
+
+@pytest.mark.parametrize("name", CHIP_BOARDS)
+def test_what_has_no_pull_up_is_stated_and_only_an_input(name: str) -> None:
+    """ESP32 data sheet, 2.2: GPIO 34 to 39 are inputs without pull-ups."""
+    pins = board_module(name, "pins")
+    bare = {number for number in numbers(pins) if name == "ESP32_GENERIC" and number >= 34}
+    assert set(pins.WITHOUT_PULL_UP) == bare
+    assert bare <= set(pins.INPUTS.values())
 
 
 @pytest.mark.parametrize("name", PICOS)
@@ -285,8 +317,13 @@ def test_a_board_has_every_role(power_on, name: str) -> None:
     assert (made.strike.number, made.strike_active) == (pins.STRIKE, pins.STRIKE_ACTIVE)
     assert [led.number for led in made.leds] == list(pins.LEDS)
     assert made.buzzer.number == pins.BUZZER
-    assert made.lockdown_switch.pull == "up"
-    assert made.lockdown_switch() == 1
+    assert not set(hardware.used) & set(pins.INPUTS.values()), "not before somebody wants one"
+    for input_name, number in pins.INPUTS.items():
+        contact = made.inputs.get(input_name)
+        assert (contact.number, contact.mode) == (number, "in")
+        assert contact.pull == (None if number in pins.WITHOUT_PULL_UP else "up")
+        assert contact() == 1
+    assert made.inputs.get("window") is None
     assert (made.reader_cs.number, made.reader_reset.number) == (pins.READER_CS, pins.READER_RESET)
     assert (pins.READER_CS, 1) in hardware.writes, "not selected"
     assert (made.spi.n, made.spi.polarity, made.spi.phase) == (pins.SPI, 0, 0)
@@ -304,6 +341,74 @@ def test_a_board_has_every_role(power_on, name: str) -> None:
     assert abs(seconds - time.time()) < 5
     assert len(made.random_bytes(16)) == 16
     assert made.tasks() == []
+
+
+def portal_of(made, **settings) -> Portal:
+    made.ticks = Clock()
+    return Portal(made, Config({"site": "here", "door": "front", **settings}))
+
+
+@pytest.mark.parametrize("name", CHIP_BOARDS)
+@pytest.mark.parametrize("script", [ROOT / "firmware" / "boot.py", BOARDS / "_boot.py"])
+@pytest.mark.parametrize("kind", ["fail-secure", "fail-safe"])
+def test_the_strike_from_boot_to_crash(power_on, name: str, script: Path, kind: str) -> None:
+    """De-energised at boot, when it is built, and when the task that watches over it dies."""
+    hardware = power_on(name)
+    runpy.run_path(str(script))
+    made = importlib.import_module("board").make_board()
+    pins = importlib.import_module("pins")
+    off, on = 1 - pins.STRIKE_ACTIVE, pins.STRIKE_ACTIVE
+
+    def levels() -> list[int]:
+        return [level for number, level in hardware.writes if number == pins.STRIKE]
+
+    assert set(levels()) == {off}
+    at_boot = len(levels())
+    portal = portal_of(made, strike_type=kind)
+    while_built = levels()[at_boot:]
+    assert while_built == ([off] if kind == "fail-secure" else [off, on])
+    assert not portal.is_released
+    portal.release()
+    assert levels()[-1] == (on if kind == "fail-secure" else off)
+
+    def die() -> None:
+        raise RuntimeError("crash")
+
+    portal.hold(True)
+    with pytest.raises(RuntimeError, match="crash"):
+        asyncio.run(portal.watch_strike(die))
+    assert levels()[-1] == off
+    portal.make_safe()
+    assert levels()[-1] == off
+    assert portal.is_released == (kind == "fail-safe")
+
+
+@pytest.mark.parametrize("name", CHIP_BOARDS)
+@pytest.mark.parametrize("rest", ["no", "nc"])
+def test_a_fail_safe_door_that_starts_in_a_fire_does_not_lock(power_on, name, rest) -> None:
+    hardware = power_on(name)
+    made = importlib.import_module("board").make_board()
+    pins = importlib.import_module("pins")
+    hardware.levels[pins.INPUTS["fire"]] = 0 if rest == "no" else 1
+    portal = portal_of(made, strike_type="fail-safe", input_fire=rest)
+    strike = {level for number, level in hardware.writes if number == pins.STRIKE}
+    assert strike == {1 - pins.STRIKE_ACTIVE}
+    assert portal.is_released and portal.is_fire
+
+
+@pytest.mark.parametrize("name", CHIP_BOARDS)
+def test_one_addressable_light_takes_the_place_of_the_red_one(power_on, name: str) -> None:
+    hardware = power_on(name)
+    made = importlib.import_module("board").make_board()
+    pins = importlib.import_module("pins")
+    before = len(hardware.writes)
+    portal = portal_of(made, lights="pixel")
+    portal.show(UNKNOWN_BADGE)
+    leds = [write for write in hardware.writes[before:] if write[0] in pins.LEDS]
+    assert leds == []
+    number, timing, data = hardware.streams[-1]
+    assert (number, timing) == (pins.LEDS[0], (400, 850, 800, 450))
+    assert data[1] and not data[0] and not data[2], "red, on the wire after green"
 
 
 def test_a_clock_that_counts_from_2000_gives_unix_seconds(power_on, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,20 @@ from click.testing import CliRunner, Result
 from doorctl import commands, keyring, keys, signed
 from doorctl.errors import DoorctlError
 from doorctl.main import main
+from doorctl.roster import iso
 from doorward.access.command import Command, parse_command
 from doorward.access.shelf import Address
 from doorward.trust import objects
-from doorward.values import HOLD_OPEN, LOCK_DOWN, RELEASE, UNLOCK, Refused
+from doorward.values import (
+    DISABLE,
+    ENABLE,
+    HOLD_OPEN,
+    LOCK_DOWN,
+    RELEASE,
+    TOO_LONG,
+    UNLOCK,
+    Refused,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +61,12 @@ def order(tmp_path):
     return give
 
 
+def spell(moment_s: int, hours: int = 0) -> str:
+    """Return Unix seconds as ISO 8601, at so many hours east of Greenwich."""
+    zone = timezone(timedelta(hours=hours))
+    return datetime.fromtimestamp(moment_s, zone).isoformat().replace("+00:00", "Z")
+
+
 def written(tmp_path: Path) -> tuple[objects.Header, Command]:
     found = signed.read(tmp_path / "order.dwc", objects.COMMAND_TYPE)
     return found.header, parse_command(found.body)
@@ -82,10 +99,35 @@ def test_release_unlock_and_hold_open(order, tmp_path):
     _, command = written(tmp_path)
     assert (command.kind, command.argument, command.group) == (UNLOCK, 7, 16)
 
-    for until in ("2090-09-01T16:00+02:00", "2090-09-01 14:00Z"):
+    until_s = int(time.time()) // 60 * 60 + 3600
+    for until in (spell(until_s, hours=2), spell(until_s).replace("T", " ")):
         assert order("hold-open", "--until", until).exit_code == 0
         _, command = written(tmp_path)
-        assert (command.kind, command.argument) == (HOLD_OPEN, 3_807_957_600)
+        assert (command.kind, command.argument) == (HOLD_OPEN, until_s)
+
+
+def test_out_of_service_and_back(order, tmp_path):
+    for kind, number in (("disable", DISABLE), ("enable", ENABLE)):
+        result = order(kind, "--door", "main")
+        assert f": {kind} for door main of north, counter " in result.stdout
+        _, command = written(tmp_path)
+        assert (command.kind, command.door, command.argument) == (number, "main", 0)
+
+
+def test_a_door_is_held_open_for_a_day_at_most(order, tmp_path):
+    day_s = int(time.time()) + 86400
+    for until in (spell(day_s + 120), "2090-09-01T16:00+02:00"):
+        result = order("hold-open", "--until", until)
+        assert result.exit_code == 1 and "more than 24 hours from now" in result.stderr
+        assert not (tmp_path / "order.dwc").exists()
+    # The door's own limit is the same.
+    words = ("hold-open", "--until", spell(day_s - 60), "--keyring", RING_FILE)
+    assert order(*words).exit_code == 0
+    late = Command(HOLD_OPEN, day_s, argument=day_s + 120)
+    data = commands.build_command(late, POLICE, "north", 1, int(time.time()))
+    with pytest.raises(Refused) as caught:
+        commands.verify(data, RING, Address("north"))
+    assert caught.value.code == TOO_LONG
 
 
 def test_show(order, tmp_path):
@@ -96,8 +138,9 @@ def test_show(order, tmp_path):
     assert (facts["counter"], facts["group"], facts["until"]) == (9, None, None)
     plain = doorctl("command", "show", file).stdout
     assert "seconds: 7\n" in plain and "until" not in plain and "counter: 9\n" in plain
-    order("hold-open", "--until", "2090-09-01T16:00+02:00")
-    assert "until: 2090-09-01T14:00:00Z\n" in doorctl("command", "show", file).stdout
+    until_s = int(time.time()) + 3600
+    order("hold-open", "--until", spell(until_s, hours=2))
+    assert f"until: {iso(until_s)}\n" in doorctl("command", "show", file).stdout
 
 
 def test_verify_is_a_door_that_the_command_is_for(order, tmp_path):
@@ -107,7 +150,7 @@ def test_verify_is_a_door_that_the_command_is_for(order, tmp_path):
         ("lockdown", ()),
         ("release", ("--door", "main")),
         ("unlock", ("--seconds", 300, "--group", 4)),
-        ("hold-open", ("--until", "2090-01-01T00:00Z", "--group", 1)),
+        ("hold-open", ("--until", spell(int(time.time()) + 3600), "--group", 1)),
     ):
         order(kind, "--counter", 3, *more)
         result = doorctl(*words)

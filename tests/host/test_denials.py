@@ -158,7 +158,10 @@ def test_too_many_say_what_to_do():
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("deny_513.dwd", "too-many-denied (27): More badges than a door denies: 512 in all."),
+        (
+            "deny_513.dwd",
+            "too-many-denied (27): More badges than a door denies for one issuer: 512.",
+        ),
         ("deny_unsorted.dwd", "not-sorted (10): "),
         ("deny_duplicate.dwd", "duplicate-entry (19): "),
         ("deny_of_long_entries.dwd", "bad-length (18): "),

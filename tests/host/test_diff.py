@@ -198,7 +198,7 @@ def test_files_that_are_no_lists(pair, tmp_path):
         (good.read_bytes()[:-1], "bad-length (18)"),
         (good.read_bytes()[:-1] + b"\x01", "bad-body-hash (7)"),
         ((OBJECTS / "ring.dwk").read_bytes(), "wrong-type (12)"),
-        ((OBJECTS / "count_too_low.dwl").read_bytes(), "bad-length (18)"),
+        ((OBJECTS / "count_too_low.dwl").read_bytes(), "bad-schedule (31)"),
         (b"x" * 5_000_000, "larger than"),
     ):
         bad.write_bytes(data)

@@ -1,5 +1,6 @@
-"""What the documentation says of stable numbers is what the code says."""
+"""What the documentation says of numbers and of tests is what there is."""
 
+import re
 from pathlib import Path
 
 from doorward.values import REFUSALS
@@ -19,3 +20,12 @@ def test_refusals():
         int(code): (name, text) for code, name, text in rows_of("formats.md", "### Refusals")
     }
     assert documented == REFUSALS
+
+
+def test_every_test_that_is_named_exists():
+    named = re.findall(r"`(tests/[a-z_/]+\.py)((?:::\w+)*)`", (DOCS / "standards.md").read_text())
+    assert len(named) > 20
+    for path, names in named:
+        text = (DOCS.parent / path).read_text()
+        for name in names.split("::")[1:]:
+            assert re.search(rf"^\s*(class|def) {name}\b", text, re.MULTILINE), f"{path}::{name}"

@@ -2,13 +2,17 @@
 
 import csv
 import io
+import unicodedata
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from doorctl import roster
+from doorctl import roster, roster_import
+from doorctl.errors import DoorctlError
 from doorctl.main import main
-from doorctl.roster_import import parse_decimal
+from doorctl.roster import Row, parse_roster
+from doorctl.roster_import import parse_decimal, write_roster
+from doorward.values import STAFF, Entry
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,11 +98,13 @@ def test_spellings(bench, tmp_path, spelling):
 
 @given(uids)
 def test_decimal_numbers_are_their_uids(uid):
-    if not any(uid) or (len(uid) == 4 and uid[0] == 8) or (len(uid) > 4 and not uid[0]):
+    if (len(uid) == 4 and uid[0] == 8) or (len(uid) > 4 and not uid[0]):
         return
-    assert parse_decimal(str(int.from_bytes(uid, "big"))) == uid
+    # What is as short as a Wiegand number could be one.
+    if int.from_bytes(uid, "big") >> 26:
+        assert parse_decimal(str(int.from_bytes(uid, "big"))) == uid
     # Back to front a number may be short of bytes, and the shorter UID is another one's.
-    if len(uid) == 4 or uid[-1]:
+    if uid[-1] if len(uid) > 4 else int.from_bytes(uid, "little") >> 26:
         assert parse_decimal(str(int.from_bytes(uid, "little")), is_reversed=True) == uid
 
 
@@ -112,6 +118,13 @@ def test_decimal(bench, tmp_path):
     for number in ("0", "04A2B1C3", "-5", "1.0", "4294967296", str(1 << 80), "9" * 26, "٣٤", ""):
         result = bench(f"badge,note\n{number},x\n", "--class", "staff", "--format", "decimal")
         assert result.exit_code == 1 and "export.csv:2: column 'badge': " in result.stderr
+    for number in ("7", "12345", "16777215", str((1 << 26) - 1)):
+        for flags in ((), ("--reversed",)):
+            words = ("--class", "staff", "--format", "decimal", *flags)
+            result = bench(f"badge\n1304364506140150\n{number}\n", *words)
+            told = f"export.csv:3: column 'badge': {number} is too short for a UID"
+            assert result.exit_code == 1 and told in result.stderr
+    assert parse_decimal(str(1 << 26)) == bytes.fromhex("04000000")
     # 0x08000000 and more: random.
     result = bench("badge\n134217729\n", "--class", "staff", "--format", "decimal")
     assert "random" in result.stderr
@@ -158,6 +171,60 @@ def test_exports_that_are_no_rosters(bench, tmp_path, text, words, told):
     result = bench(text, *words)
     assert result.exit_code == 1 and told in result.stderr
     assert not (tmp_path / "roster.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('badge,name,note\n04A2B1C3,"Eve\r04666666666666",responder\n', "2: column 'name': has a"),
+        ('badge,name\n04A2B1C3,"Ann\rOrtiz"\n', "2: column 'name': has a line break"),
+        ('badge,"name\r04666666666666,x"\n04A2B1C3,Eve\n', "1: column 'name\\r04666666666666,x'"),
+        ("badge,name\n04A2B1C3,Eve\r04666666666666,x\n", "2: not CSV: a carriage return inside"),
+    ],
+)
+def test_no_cell_becomes_a_row(bench, tmp_path, text, told):
+    (tmp_path / "roster.csv").write_text("badge,class\n04A2B1C3,staff\n")
+    result = bench(text, "--class", "staff")
+    assert result.exit_code == 1 and f"export.csv:{told}" in result.stderr
+    assert (tmp_path / "roster.csv").read_text() == "badge,class\n04A2B1C3,staff\n"
+
+
+def test_line_breaks_in_columns_passed_over_are_nobodys_concern(bench, tmp_path):
+    text = 'badge,address\n04A2B1C3,"Mill Lane\n04666666666666"\n'
+    assert bench(text, "--class", "staff").exit_code == 0
+    (row,) = rows_of(tmp_path / "roster.csv")
+    assert row == {"badge": "04:A2:B1:C3", "class": "staff", "level": "0"}
+
+
+def member(**cells: str) -> Row:
+    entry = Entry()
+    entry.cardholder_class = STAFF
+    return Row(bytes.fromhex("04A2B1C3"), entry, cells)
+
+
+@given(st.text(max_size=20))
+def test_a_roster_reads_back_as_it_was_meant_or_is_not_written(name):
+    row = member(name=name.strip())
+    is_one_line = all(unicodedata.category(c) not in ("Cc", "Zl", "Zp") for c in name.strip())
+    try:
+        data = write_roster([row])
+    except DoorctlError as error:
+        assert not is_one_line and "would not read back" in error.message
+        return
+    (read,) = parse_roster(Path("r.csv"), data).rows
+    assert is_one_line and read.cells.get("name", "") == name.strip()
+
+
+def test_what_would_read_back_otherwise_is_not_written(monkeypatch):
+    spelled = roster_import.write_roster([member(name="Ann")])
+    for other in (
+        spelled.replace(b"Ann", b"Eve"),
+        spelled.replace(b"staff", b"responder"),
+        spelled + b"04:66:66:66,responder,0,x\r\n",
+    ):
+        monkeypatch.setattr(roster_import, "_spell", lambda rows, other=other: other)
+        with pytest.raises(DoorctlError, match="would not read back"):
+            write_roster([member(name="Ann")])
 
 
 def test_long_cells_of_columns_passed_over_are_nobodys_concern(bench):

@@ -18,6 +18,7 @@ from doorward.trust import objects
 from doorward.trust.keyring import (
     ALL_GROUPS,
     MAY_DENY,
+    MAY_DISABLE,
     MAY_LIST,
     MAY_LOCK_DOWN,
     Issuer,
@@ -239,6 +240,7 @@ def test_keyring_two_of_three(tmp_path):
         ({"site": "n" * 17}, "site"),
         ({"version": 0}, "version 0"),
         ({"version": 1 << 32}, "version"),
+        ({"version": (1 << 32) - 1}, "nothing could come after it"),
         ({"root": [key_file("root")] * 2}, "same root key"),
         ({"root": [key_file("root")] * 5}, "5 roots"),
         ({"root": ["none.pem"]}, "none.pem"),
@@ -298,18 +300,18 @@ def test_scope_usage_errors(tmp_path, scope):
 
 
 def test_scopes_are_in_the_ring_and_shown(tmp_path):
-    scope = ["police:site=north;groups=1,3;powers=lists,lockdown", "district:groups=all"]
+    scope = ["police:site=north;groups=1,3;powers=lists,lockdown,disable", "district:groups=all"]
     assert doorctl(*ring_words(tmp_path, scope=scope)).exit_code == 0
     police, district = keyring.open_ring_file(tmp_path / "ring.dwk").issuers
     assert (police.site, police.groups) == ("north", 0b101)
-    assert police.powers == MAY_LIST | MAY_LOCK_DOWN
+    assert police.powers == MAY_LIST | MAY_LOCK_DOWN | MAY_DISABLE
     assert (district.site, district.groups) == ("*", ALL_GROUPS)
     assert district.powers == MAY_LIST | MAY_DENY
     shown = doorctl("keyring", "show", tmp_path / "ring.dwk")
-    assert "police\tresponder\tnorth\t1,3\tlists,lockdown\t" in shown.stdout
+    assert "police\tresponder\tnorth\t1,3\tlists,lockdown,disable\t" in shown.stdout
     assert "district\tstaff,visitor\t*\tall\tlists,deny\t" in shown.stdout
     facts = json.loads(doorctl("keyring", "show", tmp_path / "ring.dwk", "--json").stdout)
-    assert facts["issuers"][0]["powers"] == ["lists", "lockdown"]
+    assert facts["issuers"][0]["powers"] == ["lists", "lockdown", "disable"]
 
 
 def test_a_ring_for_several_sites(tmp_path):

@@ -203,7 +203,7 @@ def test_show_refuses_what_is_no_list(tmp_path):
         (LIST[:-1] + b"x", "bad-body-hash (7)"),
         (b"", "not-an-object (16)"),
         (b"junk" * 100, "not-an-object (16)"),
-        ((OBJECTS / "count_of_none.dwl").read_bytes(), "bad-length (18)"),
+        ((OBJECTS / "count_of_none.dwl").read_bytes(), "bad-schedule (31)"),
     ):
         file.write_bytes(data)
         result = doorctl("list", "show", file)
@@ -221,7 +221,7 @@ def test_show_refuses_what_is_no_list(tmp_path):
         ("duplicate.dwl", "duplicate-entry"),
         ("out_of_scope.dwl", "out-of-scope"),
         ("unknown_class.dwl", "bad-entry"),
-        ("count_too_low.dwl", "bad-length"),
+        ("count_too_low.dwl", "bad-schedule"),
         ("two_signatures.dwl", "bad-length"),
         ("police_5_for_group_3.dwl", "wrong-address"),
         ("ring.dwk", "wrong-type"),

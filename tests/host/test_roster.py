@@ -104,7 +104,10 @@ def test_no_text_breaks_the_parsers(text):
         b"\xef\xbb\xbfbadge,class,name\r\n04A2B1C3,staff,Zo\xc3\xab\r\n",
         b"badge;class;name\n04A2B1C3;staff;Ortiz, Alma\n",
         b"Class, Badge ,note_1\nstaff,04A2B1C3,x",
-        b'badge,class,note\n04A2B1C3,staff,"two\nlines"\n\n,,\n',
+        b'badge,class,note\n04A2B1C3,staff,"a ""note"""\n\n,,\n',
+        b"badge;class;name\r04A2B1C3;staff;Ortiz, Alma, Ms., of North, and others, too\r",
+        b'"name, of whom, or none, or x";badge;class\nx,04A2;04A2B1C3;staff\n',
+        b"\r\n \r\nbadge;class\r\n04A2B1C3;staff\r\n",
     ],
 )
 def test_dialects(sheet, data):
@@ -221,9 +224,31 @@ def test_files_that_are_not_rosters(sheet, data, told):
 
 
 def test_lines_are_those_of_the_file(sheet):
-    path = sheet('badge,class,note\n04A2B1C3,staff,"two\nlines"\n\n04A2B1C4,boss,"a\nb"\n')
+    path = sheet('badge,class,note\n04A2B1C3,staff,"two\nlines"\n\n04A2B1C4,boss,"a"\n')
+    assert [problem.split("': ")[0] for problem in problems_of(path)] == [
+        "2: column 'note",
+        "5: column 'class",
+    ]
+    path = sheet("badge;class;note\r04A2B1C3;staff;x,y,z\r\r04A2B1C4;boss;\r")
     (problem,) = problems_of(path)
-    assert problem.startswith("5: column 'class'")
+    assert problem.startswith("4: column 'class'")
+
+
+@pytest.mark.parametrize("control", ["\r", "\n", "\r\n", "\x00", "\x1b", "\x85", "\u2028"])
+def test_a_cell_is_one_line(sheet, control):
+    path = sheet(f'badge,class,name\n04A2B1C3,staff,"Eve{control}04A2B1C4,responder"\n')
+    assert problems_of(path) == [
+        "2: column 'name': has a line break or another control character in it"
+    ]
+    path = sheet(f'badge,class,"name{control}x"\n04A2B1C3,staff,Eve\n')
+    (problem,) = problems_of(path)
+    assert problem.startswith("1: column 'name") and problem.endswith("control character in it")
+    assert control not in problem
+
+
+def test_a_line_end_inside_a_line_is_no_row_of_its_own(sheet):
+    path = sheet("badge,class,name\n04A2B1C3,staff,Eve\r04A2B1C4,responder,x\n")
+    assert problems_of(path) == ["2: not CSV: a carriage return inside a line"]
 
 
 def test_too_many_rows(sheet, monkeypatch):

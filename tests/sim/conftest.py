@@ -1,5 +1,6 @@
 """A site with one door for the tests that play with the whole of it."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 import pytest
 from doorctl.database import describe
 from doorctl.world import DOOR, SITE, World, wait_until
+from doorward import state
+from doorward.hal import roles, unix
+from doorward.trust.primitives import run_through
 
 
 class Site(World):
@@ -31,6 +35,15 @@ class Site(World):
             if has_lists:
                 door.push(self.police_list)
                 door.push(self.school_list)
+
+    def give_settings(self, **settings) -> None:
+        """Give the door, which is switched off, settings that nobody checked."""
+        layout = roles.LAYOUT_2MB
+        file = unix.FlashFile(str(self.folder / "flash.bin"), layout.size_bytes)
+        given = state.Snapshots(file.region(layout.provision), roles.PROVISION_SLOT_BYTES)
+        text = json.dumps({"site": SITE, "door": DOOR, **settings}).encode()
+        run_through(given.commit({state.CONFIG: text}, _NoGate()))
+        file.close()
 
     def tap(self, badge: bytes) -> dict:
         """Tap; return what was seen at the door."""
@@ -67,6 +80,13 @@ class Site(World):
         held = self.held()
         wait_until(lambda: len(self.stored()) >= len(held), timeout_s, "records are missing")
         assert self.stored()[: len(held)] == held
+
+
+class _NoGate:
+    """A file does not stall anybody: run at once."""
+
+    async def run(self, call, *args):
+        return call(*args)
 
 
 @pytest.fixture(scope="session")

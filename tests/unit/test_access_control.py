@@ -5,15 +5,19 @@ import unittest
 
 import support
 from doorward import state
+from doorward.access.command import Command
 from doorward.access.control import Access, blind
-from doorward.access.shelf import Address
+from doorward.config import Config
 from doorward.hal.roles import PROVISION_SLOT_BYTES, SECTOR_BYTES, STATE_SLOT_BYTES
 from doorward.trust.keyring import read_ring
 from doorward.trust.objects import ALLOWLIST_TYPE, Header
 from doorward.trust.primitives import HmacKey, no_pause
 from doorward.values import (
+    ALWAYS,
+    BY_SWITCH,
     CLOCK_SYNCED,
     CLOCK_UNSET,
+    DISABLE,
     DISABLED,
     DOOR_DISABLED,
     EXPIRED,
@@ -23,7 +27,7 @@ from doorward.values import (
     IN_LOCKDOWN,
     LIST_TOO_OLD,
     LOCKDOWN,
-    NORMAL,
+    POSTURE_CHANGED,
     RANDOM_UID,
     RESPONDER,
     STAFF,
@@ -63,6 +67,7 @@ def holder(kind, number):
 
 class AccessCase(unittest.TestCase):
     is_mapped = False
+    settings = {}
 
     def setUp(self):
         self.flash = MemoryFlash(8 * SECTOR_BYTES, self.is_mapped)
@@ -78,16 +83,19 @@ class AccessCase(unittest.TestCase):
         self.send("district_1.dwl")
 
     def start(self):
+        settings = {"site": "north", "door": "main", "groups": [3]}
+        settings.update(self.settings)
         self.access = Access(
             self.flash,
             state.Snapshots(self.given, PROVISION_SLOT_BYTES),
             state.Snapshots(self.kept, STATE_SLOT_BYTES),
-            Address("north", "main", 1 << 2),
+            Config(settings),
             self.time,
+            self.ticks,
             OpenGate(),
         )
-        self.postures = []
-        self.access.on_posture = lambda: self.postures.append(self.access.posture)
+        self.changes = []
+        self.access.posture.on_change = lambda *change: self.changes.append(change)
 
     def send(self, name):
         intake = self.access.open_intake()
@@ -98,6 +106,9 @@ class AccessCase(unittest.TestCase):
             return await intake.finish()
 
         return run(take(read(name)))
+
+    def posture(self):
+        return self.access.posture.current
 
     def reason(self, a_badge):
         return self.access.decide(a_badge).reason
@@ -186,6 +197,9 @@ class FakeList:
     def staleness(self, cardholder_class, now_s):
         return 0
 
+    def hours(self, level, now_s, is_clock_set):
+        return ALWAYS
+
 
 class TwoListsTest(AccessCase):
     def decide(self, *versions_until):
@@ -226,42 +240,39 @@ class TwoListsTest(AccessCase):
 
 class PostureTest(AccessCase):
     def test_lockdown(self):
-        self.assertTrue(self.access.lockdown(True))
-        self.assertTrue(self.access.is_locked_down)
+        self.access.posture.follow_switch(True)
+        self.assertEqual(self.posture(), LOCKDOWN)
         self.assertEqual(self.reason(holder(STAFF, 0)), IN_LOCKDOWN)
         self.assertEqual(self.reason(holder(RESPONDER, 0)), GRANTED_IN_LOCKDOWN)
-        self.assertFalse(self.access.lockdown(True))
-        self.assertTrue(self.access.lockdown(False))
+        self.access.posture.follow_switch(True)
+        self.access.posture.follow_switch(False)
         self.assertEqual(self.reason(holder(STAFF, 0)), GRANTED)
+        self.assertEqual(self.changes, [(POSTURE_CHANGED, BY_SWITCH, b"")] * 2)
 
     def test_survives_a_restart(self):
         async def keep():
-            keeping = asyncio.create_task(self.access.keep_posture())
+            keeping = asyncio.create_task(self.access.posture.keep(lambda: None))
             await asyncio.sleep_ms(5)
             keeping.cancel()
 
-        self.access.lockdown(True)
+        self.access.posture.follow_switch(True)
         asyncio.run(keep())
         self.start()
-        self.assertTrue(self.access.is_locked_down)
+        self.assertEqual(self.posture(), LOCKDOWN)
         self.assertEqual(self.reason(holder(STAFF, 0)), IN_LOCKDOWN)
 
-    def test_releasing_the_switch_leaves_another_posture(self):
-        self.access.set_posture(DISABLED)
-        self.assertFalse(self.access.lockdown(False))
-        self.assertEqual(self.access.posture, DISABLED)
+    def test_the_switch_leaves_another_posture(self):
+        self.access.posture.obey(Command(DISABLE, ISSUED_S), b"district")
+        self.access.posture.follow_switch(True)
+        self.access.posture.follow_switch(False)
+        self.assertEqual(self.posture(), DISABLED)
         self.assertEqual(self.reason(holder(RESPONDER, 0)), DOOR_DISABLED)
 
     def test_a_posture_of_a_later_firmware_is_read_as_lockdown(self):
         snapshots = state.Snapshots(self.kept, STATE_SLOT_BYTES)
         run(snapshots.commit({state.POSTURE: b"\x09"}, OpenGate()))
         self.start()
-        self.assertEqual(self.access.posture, LOCKDOWN)
-
-    def test_the_same_posture_writes_nothing(self):
-        before = self.kept.programs
-        self.assertFalse(self.access.set_posture(NORMAL))
-        self.assertEqual(self.kept.programs, before)
+        self.assertEqual(self.posture(), LOCKDOWN)
 
 
 class CheckListsTest(AccessCase):

@@ -14,15 +14,18 @@ from doorward.values import (
     BAD_BODY_HASH,
     BAD_ENTRY,
     BAD_LENGTH,
+    BAD_SCHEDULE,
     BAD_SIGNATURE,
     BUSY,
     DUPLICATE_ENTRY,
     FLASH_FAULT,
+    INSIDE_HOURS,
     NO_SPACE,
     NOT_AN_OBJECT,
     NOT_SORTED,
     OLD_VERSION,
     OUT_OF_SCOPE,
+    OUTSIDE_HOURS,
     TOO_LARGE,
     TRUNCATED,
     UNKNOWN_FORMAT,
@@ -69,6 +72,7 @@ class IntakeCase(unittest.TestCase):
 
     flash_class = MemoryFlash
     sectors = 8
+    groups = 0
 
     def setUp(self):
         self.flash = self.flash_class(self.sectors * SECTOR_BYTES)
@@ -81,7 +85,7 @@ class IntakeCase(unittest.TestCase):
     def start(self):
         """Start anew on the same flash."""
         snapshots = state.Snapshots(self.kept, STATE_SLOT_BYTES)
-        self.shelf = Shelf(self.flash, snapshots, self.ring, Address("north"))
+        self.shelf = Shelf(self.flash, snapshots, self.ring, Address("north", groups=self.groups))
         self.intake = Intake(self.shelf, OpenGate(), no_pause, None)
 
     def send(self, data, piece_bytes=1024, total_bytes=None):
@@ -167,8 +171,8 @@ class GoodListTest(IntakeCase):
 
         self.intake = Intake(self.shelf, OpenGate(), pause, None)
         self.send(read("police_2.dwl"))
-        # 17 multiplications, 21 pages, 5 pieces of 51 rows
-        self.assertEqual(len(pauses), 17 + 21 + 5)
+        # 17 multiplications, 21 pages, 2 sectors looked at, 5 pieces of 51 rows
+        self.assertEqual(len(pauses), 17 + 21 + 2 + 5)
 
     def test_a_restart_in_the_middle(self):
         data = read("police_2.dwl")
@@ -210,7 +214,8 @@ class RefusalTest(IntakeCase):
 
     def test_for_other_doors(self):
         self.refuse(WRONG_ADDRESS, read("police_5_for_group_3.dwl"))
-        self.shelf.address.groups = 1 << 2
+        self.groups = 1 << 2
+        self.start()
         self.send(read("police_5_for_group_3.dwl"))
         self.check_in_force(5)
 
@@ -253,11 +258,18 @@ class RefusalTest(IntakeCase):
         self.refuse_new(BAD_ENTRY, "unknown_class.dwl")
 
     def test_counts(self):
-        self.refuse_new(BAD_LENGTH, "count_too_low.dwl")
         self.refuse_new(BAD_LENGTH, "count_too_high.dwl")
-        self.refuse_new(BAD_LENGTH, "count_of_none.dwl")
+        # What is not counted is no schedule.
+        self.refuse_new(BAD_SCHEDULE, "count_too_low.dwl")
+        self.refuse_new(BAD_SCHEDULE, "count_of_none.dwl")
         self.refuse_new(BAD_LENGTH, "entry_bytes_of_none.dwl")
         self.refuse_new(BAD_LENGTH, "two_signatures.dwl")
+
+    def test_schedule(self):
+        self.refuse_new(BAD_SCHEDULE, "hours_cut_short.dwl")
+        self.refuse_new(BAD_SCHEDULE, "hours_reversed.dwl")
+        self.refuse_new(BAD_SCHEDULE, "hours_too_long.dwl")
+        self.refuse_new(BAD_LENGTH, "hours_over_the_cap.dwl")
 
     def refuse_new(self, code, name):
         """Refused where nothing is in force, and nothing comes in force."""
@@ -309,6 +321,61 @@ class RefusalTest(IntakeCase):
             data[108:110] = bytes((length & 0xFF, length >> 8))
             with self.subTest(length=length):
                 self.refuse(code, bytes(data))
+
+
+class ScheduleTest(IntakeCase):
+    """A list with hours: level 3 from 07:00 to 18:00 in Chicago, on a Monday."""
+
+    SEVEN_S = 1_789_992_000  # 2026-09-21, 07:00
+    BODY_BYTES = 60 * 20
+
+    def setUp(self):
+        super().setUp()
+        self.send(read("police_6_with_hours.dwl"))
+
+    def hours(self, level, second=0):
+        return self.in_force().hours(level, self.SEVEN_S + second, True)
+
+    def test_comes_in_force_with_the_list(self):
+        for _ in range(2):
+            self.assertEqual(self.hours(3, -1), OUTSIDE_HOURS)
+            self.assertEqual(self.hours(3), INSIDE_HOURS)
+            self.assertTrue(run_through(self.in_force().is_whole(no_pause)))
+            self.start()
+        self.check_in_force(6)
+
+    def test_in_pieces_of_any_size(self):
+        data = read("police_6_with_hours.dwl")
+        for piece_bytes in (1, 7, HEAD_BYTES + self.BODY_BYTES, len(data) - 1):
+            super().setUp()
+            self.send(data, piece_bytes)
+            self.assertEqual(self.hours(3), INSIDE_HOURS)
+
+    def test_the_same_list_again(self):
+        self.assertTrue(self.send(read("police_6_with_hours.dwl")).is_repeat)
+        self.assertEqual(self.hours(3, -1), OUTSIDE_HOURS)
+
+    def test_a_bit_changed_on_the_way(self):
+        data = read("police_6_with_hours.dwl")
+        for at in range(HEAD_BYTES + self.BODY_BYTES, len(data)):
+            super().setUp()
+            changed = bytearray(data)
+            changed[at] ^= 1
+            self.refuse(BAD_BODY_HASH, bytes(changed))
+
+    def test_a_byte_that_changed_on_flash(self):
+        at = self.flash.data.find(read("police_6_with_hours.dwl")) + HEAD_BYTES + self.BODY_BYTES
+        for i, is_sound in ((0, True), (15, False)):
+            self.flash.data[at + i] ^= 1
+            # What came in force stays what it was while the door runs.
+            self.assertEqual(self.hours(3), INSIDE_HOURS)
+            self.assertFalse(run_through(self.in_force().is_whole(no_pause)))
+            self.start()
+            self.assertEqual(self.in_force() is not None, is_sound)
+            self.assertEqual([issuer.name for issuer in self.shelf.corrupt], ["police"][is_sound:])
+            self.flash.data[at + i] ^= 1
+            if is_sound:
+                self.start()
 
 
 class VersionTest(IntakeCase):

@@ -96,9 +96,21 @@ class ShelfTest(unittest.TestCase):
         self.assertEqual(caught.exception.code, NO_SPACE)
 
     def test_room_of_an_empty_region(self):
-        self.assertEqual(self.room(10 * SECTOR_BYTES), 0)
+        # A tenth is kept for deny lists.
+        self.assertEqual(self.room(9 * SECTOR_BYTES), 0)
         with self.assertRaises(Refused):
-            self.room(10 * SECTOR_BYTES + 1)
+            self.room(9 * SECTOR_BYTES + 1)
+
+    def test_a_list_leaves_room_for_the_next_one_of_another_issuer(self):
+        # The police have two sectors: 0 and 1.
+        self.put("police_2.dwl", self.police, 2, 0)
+        place = Place(ALLOWLIST_TYPE, self.district, 1, 0, 6 * SECTOR_BYTES)
+        with self.assertRaises(Refused) as caught:
+            self.shelf.reserve(place)
+        self.assertEqual(caught.exception.code, NO_SPACE)
+        place.length = 5 * SECTOR_BYTES
+        self.shelf.reserve(place)
+        self.assertEqual(self.room(2 * SECTOR_BYTES), 7)
 
     def test_a_replaced_list_gives_its_room_back(self):
         self.put("police_1.dwl", self.police, 1, 0)

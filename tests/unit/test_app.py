@@ -1,10 +1,11 @@
 """The app: strike first, and nothing that fails while deciding opens or breaks anything."""
 
-import asyncio
 import unittest
 
 from doorward import values
-from doorward.app import Allowance, App, Receiver
+from doorward.app import App
+from doorward.health import Taps
+from doorward.receiver import Allowance, Receiver
 from doorward.values import Badge, Decision, Entry
 from doorward.walltime import WallTime
 from support import FakeTicks, OpenGate
@@ -26,12 +27,20 @@ class Board:
         self.calls.append("report")
 
 
+class Posture:
+    current = values.NORMAL
+    is_team_hold = False
+
+
 class Access:
-    posture = values.NORMAL
+    posture = Posture()
 
     def __init__(self, calls):
         self.calls = calls
         self.answers = []
+
+    def follow_tap(self, decision):
+        self.calls.append("follow")
 
     def decide(self, badge):
         self.calls.append("decide")
@@ -45,11 +54,12 @@ class Portal:
     def __init__(self, calls):
         self.calls = calls
 
-    def release(self):
+    def release(self, cardholder_class=0, has_extended_time=False, duration_ms=0):
         self.calls.append("release")
+        self.released = (cardholder_class, has_extended_time, duration_ms)
 
-    def show(self, decision):
-        self.calls.append("show %d" % decision.reason)
+    def show(self, reason):
+        self.calls.append("show %d" % reason)
 
 
 class Journal:
@@ -85,24 +95,29 @@ class Refusals(unittest.TestCase):
         self.assertGreater(events[-1].detail, 4900)
 
 
-class Restart(unittest.TestCase):
-    def test_a_dying_board_is_made_safe_and_reset_whatever_fails(self):
-        calls = []
+class Latency(unittest.TestCase):
+    def test_percentiles(self):
+        taps = Taps()
+        self.assertEqual(taps.facts()["p99_ms"], 0)
+        for ms in range(100):
+            taps.add(ms % 2 == 0, ms * 1000)
+        facts = taps.facts()
+        self.assertEqual((facts["count"], facts["grants"]), (100, 50))
+        self.assertEqual((facts["p50_ms"], facts["p99_ms"]), (50, 99))
+        self.assertEqual((facts["last_us"], facts["longest_us"]), (99_000, 99_000))
 
-        class BrokenJournal:
-            async def flush(self):
-                calls.append("flush")
-                raise OSError("flash")
+    def test_what_is_longer_than_all_bins(self):
+        taps = Taps()
+        taps.add(True, 3_000_000)
+        self.assertEqual(taps.percentile_ms(50), 256)
 
-        class Portal:
-            def make_safe(self):
-                calls.append("safe")
-
-        board = Board([])
-        board.reset = lambda: calls.append("reset")
-        app = App(board, Config, None, None, None, Access([]), Portal(), BrokenJournal(), 1)
-        asyncio.run(app._restart("reader", ValueError()))
-        self.assertEqual(calls, ["safe", "flush", "reset"])
+    def test_a_full_bin(self):
+        taps = Taps()
+        for _ in range(70_000):
+            taps.add(True, 5_000)
+        for _ in range(7_000):
+            taps.add(True, 90_000)
+        self.assertEqual((taps.percentile_ms(50), taps.percentile_ms(99)), (6, 91))
 
 
 class Tap(unittest.TestCase):
@@ -133,13 +148,13 @@ class Tap(unittest.TestCase):
         entry = Entry()
         entry.cardholder_class = values.RESPONDER
         self.tap(Decision(values.GRANTED, b"0123456789", entry))
-        self.assertEqual(self.calls, ["decide", "release", "show 1", "note"])
+        self.assertEqual(self.calls, ["decide", "release", "show 1", "note", "follow"])
         self.assertEqual(self.journal.events[0].cardholder_class, values.RESPONDER)
         self.assertEqual(self.journal.events[0].badge_id, b"0123456789")
 
     def test_no_denial_releases(self):
         for reason in values.REASONS:
-            decision = Decision(reason, b"0123456789", None)
+            decision = Decision(reason, b"0123456789", Entry())
             self.tap(decision)
             self.assertEqual("release" in self.calls, reason < values.UNKNOWN_BADGE)
             self.assertEqual(decision.is_grant, reason < values.UNKNOWN_BADGE)
@@ -150,5 +165,5 @@ class Tap(unittest.TestCase):
             self.assertEqual(decision.reason, values.DECISION_FAULT)
             self.assertNotIn("release", self.calls)
             self.assertEqual(self.journal.events[-1].reason, values.DECISION_FAULT)
-            self.tap(Decision(values.GRANTED, b"0123456789", None))
+            self.tap(Decision(values.GRANTED, b"0123456789", Entry()))
             self.assertIn("release", self.calls)

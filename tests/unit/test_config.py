@@ -3,7 +3,10 @@
 import json
 import unittest
 
-from doorward import config
+from doorward import config, state
+from doorward.hal.roles import PROVISION_SLOT_BYTES, SECTOR_BYTES
+from doorward.trust.primitives import run_through
+from support import MemoryFlash, OpenGate
 
 
 def parse(**values):
@@ -70,7 +73,74 @@ class Configuration(unittest.TestCase):
         self.assert_refused("not a JSON object", b'{"site": ')
         self.assert_refused("more than", b" " * 3000)
 
+    def test_groups(self):
+        self.assertEqual(parse(site="s", door="d", groups=[1, 3, 16]).group_bits(), 0x8005)
+        self.assertEqual(parse(site="s", door="d").group_bits(), 0)
+        for groups in ([0], [17], [1, 1], [True], ["1"], 1, "1"):
+            text = json.dumps({"site": "s", "door": "d", "groups": groups}).encode()
+            self.assert_refused("is not a list of different numbers from 1 to 16", text)
+
+    def test_choices(self):
+        self.assertEqual(parse(site="s", door="d", input_rex="nc").input_rex, "nc")
+        self.assert_refused(
+            "input_rex: 'closed' is not one of none, no, nc",
+            b'{"site": "s", "door": "d", "input_rex": "closed"}',
+        )
+
+    def test_the_warning_comes_before_the_alarm(self):
+        self.assert_refused(
+            "held_open_warning_ms: 20000 is more than held_open_ms, 10000",
+            b'{"site": "s", "door": "d", "held_open_ms": 10000}',
+        )
+
     def test_a_secret_is_not_shown(self):
         self.assert_refused(
             "(secret)", json.dumps({"site": "s", "door": "d", "wifi_password": "x" * 65}).encode()
         )
+
+
+class LastGood(unittest.TestCase):
+    GOOD = b'{"site": "s", "door": "d", "strike_pulse_ms": 700}'
+    BAD = b'{"site": "s", "door": "d", "strike_pulse_ms": 7}'
+
+    def setUp(self):
+        self.flash = MemoryFlash(6 * SECTOR_BYTES)
+
+    def given(self):
+        return state.Snapshots(self.flash, PROVISION_SLOT_BYTES)
+
+    def give(self, text):
+        run_through(self.given().commit({state.CONFIG: text}, OpenGate()))
+
+    def test_the_last_good_one_stays_in_force(self):
+        self.give(self.GOOD)
+        settings, fault = config.load(self.given())
+        self.assertEqual((settings.strike_pulse_ms, fault), (700, ""))
+        run_through(config.keep_good(self.given(), OpenGate()))
+        self.give(self.BAD)
+        settings, fault = config.load(self.given())
+        self.assertEqual(settings.strike_pulse_ms, 700)
+        self.assertIn("strike_pulse_ms: 7 is not a number from 200 to 60000 ms", fault)
+
+    def test_a_bad_one_is_never_the_last_good(self):
+        self.give(self.BAD)
+        with self.assertRaises(config.ConfigError):
+            config.load(self.given())
+        with self.assertRaises(config.ConfigError):
+            run_through(config.keep_good(self.given(), OpenGate()))
+        self.assertIsNone(self.given().get(state.GOOD_CONFIG))
+
+    def test_kept_once(self):
+        self.give(self.GOOD)
+        run_through(config.keep_good(self.given(), OpenGate()))
+        before = self.flash.programs
+        run_through(config.keep_good(self.given(), OpenGate()))
+        self.assertEqual(self.flash.programs, before)
+
+    def test_none_at_all(self):
+        with self.assertRaises(state.NotProvisioned):
+            config.load(self.given())
+
+
+if __name__ == "__main__":
+    unittest.main()

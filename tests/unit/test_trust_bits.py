@@ -14,7 +14,7 @@ import unittest
 from doorward import state
 from doorward.access.control import Access
 from doorward.access.intake import Intake
-from doorward.access.shelf import Address
+from doorward.config import Config
 from doorward.hal.roles import PROVISION_SLOT_BYTES, SECTOR_BYTES, STATE_SLOT_BYTES
 from doorward.trust import objects
 from doorward.trust.keyring import MAX_RING_BYTES
@@ -86,14 +86,15 @@ HEADER_FIELDS = (
     ("version", 4, (BAD_SIGNATURE, MALFORMED)),
     ("issued", 4, (BAD_SIGNATURE,)),
     ("ages", 12, (BAD_SIGNATURE,), (MALFORMED,), (MALFORMED,), (MALFORMED,)),
-    ("entry count", 4, (BAD_LENGTH,)),
+    # Entries fewer than the body has may leave room for a schedule, as far as a header tells.
+    ("entry count", 4, (BAD_LENGTH, BAD_SIGNATURE), (BAD_LENGTH,), (BAD_LENGTH,), (BAD_LENGTH,)),
     ("entry bytes", 2, (BAD_LENGTH,)),
     ("groups", 2, (WRONG_ADDRESS, BAD_SIGNATURE), (MALFORMED,), (MALFORMED,), (MALFORMED,)),
     ("deny version", 4, (BAD_SIGNATURE,), (MALFORMED,), (MALFORMED,), (MALFORMED,)),
     (
         "body bytes",
         4,
-        (BAD_LENGTH, TOO_LARGE),
+        (BAD_LENGTH, TOO_LARGE, TRUNCATED),
         (BAD_LENGTH, TOO_LARGE),
         (BAD_LENGTH, TOO_LARGE),
         (BAD_LENGTH, TOO_LARGE, TRUNCATED),
@@ -156,8 +157,9 @@ class DoorCase(unittest.TestCase):
             self.lists,
             snapshots,
             state.Snapshots(self.kept, STATE_SLOT_BYTES),
-            Address("north", "main", 0x0005),
+            Config({"site": "north", "door": "main", "groups": [1, 3]}),
             WallTime(FakeTicks(), DAY_0_S, CLOCK_SYNCED),
+            FakeTicks(),
             OpenGate(),
         )
         self.intake = Intake(self.access.shelf, OpenGate(), no_pause, self.access)
@@ -170,7 +172,7 @@ class DoorCase(unittest.TestCase):
             shelf.ring.version,
             [one.header.pack() for one in shelf.lists],
             [one.header.pack() for one in shelf.denials],
-            self.access.posture,
+            self.access.posture.current,
             self.kept.programs,
             self.given.programs,
         )
@@ -336,7 +338,9 @@ class LengthTest(DoorCase):
             self.off_by_one(name, "signatures", SIGNATURES, "B", MALFORMED, BAD_LENGTH)
 
     def test_entry_count(self):
-        for name in SMALL:
+        # Fewer entries than the body has could leave room for a schedule: the signature says no.
+        self.off_by_one(LIST, "entries", COUNT, "<I", BAD_SIGNATURE, BAD_LENGTH)
+        for name in SMALL[1:]:
             self.off_by_one(name, "entries", COUNT, "<I", BAD_LENGTH, BAD_LENGTH)
 
     def test_entry_bytes(self):
@@ -344,7 +348,8 @@ class LengthTest(DoorCase):
             self.off_by_one(name, "bytes of an entry", ENTRY_BYTES, "<H", BAD_LENGTH, BAD_LENGTH)
 
     def test_body_bytes(self):
-        for name in SMALL[:3]:
+        self.off_by_one(LIST, "bytes of the body", BODY_BYTES, "<I", BAD_LENGTH, TRUNCATED)
+        for name in SMALL[1:3]:
             self.off_by_one(name, "bytes of the body", BODY_BYTES, "<I", BAD_LENGTH, BAD_LENGTH)
         # Of a ring nothing but what is sent says how long it should be.
         self.off_by_one(RING, "bytes of the body", BODY_BYTES, "<I", BAD_LENGTH, TRUNCATED)
@@ -364,13 +369,13 @@ class LengthTest(DoorCase):
 
     def test_body_of_another_length_with_a_header_that_agrees(self):
         for name, code in (
-            (LIST, BAD_LENGTH),
+            (LIST, BAD_SIGNATURE),
             (DENY, BAD_LENGTH),
             (COMMAND, BAD_LENGTH),
             (RING, BAD_LENGTH),
         ):
             data = read(name)
-            self.refuse((code,), with_body(data, data[BODY_AT:-1]), name + " body - 1")
+            self.refuse((BAD_LENGTH,), with_body(data, data[BODY_AT:-1]), name + " body - 1")
             self.refuse((code,), with_body(data, data[BODY_AT:] + b"\x00"), name + " body + 1")
 
     def test_counts_and_lengths_inside_a_ring(self):

@@ -88,15 +88,22 @@ class HeaderTest(unittest.TestCase):
             (MALFORMED, SITE, "16s", b"n\xc3\xb6rth"),
             (MALFORMED, SITE, "16s", b"\x7f"),
             (MALFORMED, VERSION, "<I", 0),
-            (BAD_LENGTH, COUNT, "<I", 4),
             (BAD_LENGTH, COUNT, "<I", 6),
             (BAD_LENGTH, COUNT, "<I", 0xFFFFFFFF),
             (BAD_LENGTH, ENTRY_BYTES, "<H", 21),
             (BAD_LENGTH, BODY_BYTES, "<I", 99),
-            (BAD_LENGTH, BODY_BYTES, "<I", 101),
         ):
             with self.subTest(at=at, value=value):
                 self.refuse(code, self.with_field(at, layout, value))
+
+    def test_a_schedule_lies_behind_the_entries_of_an_allowlist_only(self):
+        for at, layout, value in ((COUNT, "<I", 4), (BODY_BYTES, "<I", 101)):
+            data = bytearray(self.with_field(at, layout, value))
+            parse_header(bytes(data))
+            data[TYPE] = objects.DENY_LIST_TYPE
+            # Ages are an allowlist's too.
+            data[32:44] = bytes(12)
+            self.refuse(BAD_LENGTH, bytes(data))
 
     def test_what_only_allowlists_have(self):
         for object_type in (objects.KEY_RING_TYPE, objects.DENY_LIST_TYPE, objects.COMMAND_TYPE):

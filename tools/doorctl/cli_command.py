@@ -9,7 +9,16 @@ from doorward import config
 from doorward.access.command import MAX_GROUP, MAX_UNLOCK_S, Command
 from doorward.access.takers import Accepted
 from doorward.trust import objects
-from doorward.values import COMMANDS, HOLD_OPEN, LOCK_DOWN, RELEASE, UNLOCK, Refused
+from doorward.values import (
+    COMMANDS,
+    DISABLE,
+    ENABLE,
+    HOLD_OPEN,
+    LOCK_DOWN,
+    RELEASE,
+    UNLOCK,
+    Refused,
+)
 
 from doorctl import commands, signed
 from doorctl.cli_keys import ask_passphrase
@@ -58,7 +67,7 @@ def _ordering(function: Callable) -> Callable:
 
 @click.group()
 def command() -> None:
-    """Order doors to lock down, release, unlock or stay open: signed, counted, expiring."""
+    """Order doors to lock down, to open or to go out of service: signed, counted, expiring."""
 
 
 @command.command()
@@ -71,7 +80,10 @@ def lockdown(**options) -> None:
 @command.command()
 @_ordering
 def release(**options) -> None:
-    """End lockdowns and holding open; a lockdown switch that is still on goes on being obeyed."""
+    """End lockdowns, whoever ordered them, and holding open.
+
+    A lockdown switch that is still on goes on being obeyed.
+    """
     _order(RELEASE, **options)
 
 
@@ -81,18 +93,37 @@ def release(**options) -> None:
 )
 @_ordering
 def unlock(seconds: int, **options) -> None:
-    """Release the strike for some seconds."""
+    """Release the strike for some seconds, in a lockdown too. Disabled doors refuse it."""
     _order(UNLOCK, argument=seconds, **options)
 
 
 @command.command("hold-open")
 @click.option(
-    "--until", required=True, help="ISO date and time with its offset: 2026-09-01T16:00+02:00."
+    "--until",
+    required=True,
+    help="ISO date and time with its offset, 24 hours from now at most: 2026-09-01T16:00+02:00.",
 )
 @_ordering
 def hold_open(until: str, **options) -> None:
-    """Keep the doors unlocked until a time. Doors in lockdown refuse it."""
+    """Keep the doors unlocked until a time. Disabled doors and doors in lockdown refuse it."""
     _order(HOLD_OPEN, argument=commands.parse_until(until, int(time.time())), **options)
+
+
+@command.command()
+@_ordering
+def disable(**options) -> None:
+    """Take doors out of service: no badge opens, not a responder's either, until enable.
+
+    The way out stays open. It needs a power of its own in the key ring, disable, as enable does.
+    """
+    _order(DISABLE, **options)
+
+
+@command.command()
+@_ordering
+def enable(**options) -> None:
+    """Put disabled doors back in service; a lockdown from before goes on until its release."""
+    _order(ENABLE, **options)
 
 
 def _order(

@@ -3,10 +3,12 @@
 import datetime
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from doorward.reader.mfrc522 import VERSIONS
+from doorward.values import ORDERED, POWER_ON, RESTART_CAUSES
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
@@ -17,6 +19,22 @@ from doorctl.link import Door
 
 _SIMULATED = Path("build/door/tty")
 _MAX_OBJECT_BYTES = 5_000_000
+_FINE_STARTS = (RESTART_CAUSES[POWER_ON], RESTART_CAUSES[ORDERED])
+_STRIKE = {False: "locked", True: "released"}
+# An input's name -> what it says at rest, and otherwise.
+_INPUTS = {
+    "door": ("closed", "open"),
+    "rex": ("off", "on"),
+    "lockdown": ("off", "on"),
+    "fire": ("off", "ALARM"),
+    "cabinet": ("shut", "TAMPERED"),
+    "reader": ("mounted", "TAMPERED"),
+    "mains": ("there", "FAILED"),
+    "battery": ("charged", "LOW"),
+}
+_ALARMS = ("fire", "cabinet", "reader", "mains", "battery")
+# As the door tells it where nobody meant it to have an uplink.
+_NO_UPLINK_WANTED = ("no broker configured", "no network on this board")
 
 _port = click.option(
     "--port",
@@ -92,62 +110,18 @@ def _broken_off(files: tuple[Path, ...], failed: int, error: DoorctlError) -> st
 @_port
 @_json
 def status(port: str | None, is_json: bool) -> None:
-    """Show how a door is: posture, reader, lists, journal, uplink."""
+    """Show how a door is: posture, inputs, reader, lists, journal, uplink. Red: what is wrong."""
     with _open(port) as door:
         found = door.status()
     if is_json:
         click.echo(json.dumps(found))
         return
-    now = datetime.datetime.fromtimestamp(found["clock"]["now_s"], datetime.timezone.utc)
-    reader, journal, uplink = found["reader"], found["journal"], found["uplink"]
-    taps, stalls = found["taps"], found["stalls"]
-    rows = [
-        (
-            "door",
-            f"{found['site']}/{found['door']}, {found['board']}, firmware {found['firmware']}",
-        ),
-        ("up", f"{found['uptime_s']} s, start {found['boot']}"),
-        ("posture", found["posture"]),
-        ("clock", f"{now:%Y-%m-%d %H:%M:%S} UTC, {found['clock']['quality']}"),
-        (
-            "reader",
-            f"up, {_chip(reader)}, {reader['errors']} errors"
-            if reader["is_up"]
-            else f"DOWN: {reader['fault']}",
-        ),
-        *(
-            (
-                f"list {one['issuer']}",
-                f"version {one['version']}, {one['badges']} badges, {_age(one['age_s'])} old",
-            )
-            for one in found["lists"]
-        ),
-        (
-            "journal",
-            (
-                f"{journal['next'] - journal['oldest']} of {journal['capacity']} records, "
-                f"{journal['pending']} not yet delivered"
-            ),
-        ),
-        (
-            "uplink",
-            "connected" if uplink["is_connected"] else f"not connected: {uplink['fault'] or '-'}",
-        ),
-        (
-            "taps",
-            (
-                f"{taps['count']} since start, {taps['grants']} granted, "
-                f"slowest {taps['longest_us'] / 1000:.1f} ms"
-            ),
-        ),
-        (
-            "stalls",
-            f"{stalls['runs']}, longest {stalls['longest_ms']} ms, {stalls['hasty']} hasty",
-        ),
-        ("memory", f"{found['memory_free_bytes']} bytes free"),
-    ]
-    for name, text in rows:
-        click.echo(f"{name:<14}{text}")
+    facts = _facts(found)
+    width = max(14, *(len(one.name) + 2 for one in facts))
+    for one in facts:
+        # In a pipe click leaves the colour out.
+        text = click.style(one.text, fg="red", bold=True) if one.is_wrong else one.text
+        click.echo(f"{one.name:<{width}}{text}")
 
 
 @click.command()
@@ -177,6 +151,137 @@ def log(first: int, port: str | None, is_json: bool) -> None:
     console = Console()
     console.width = console.width if console.is_terminal else 120
     console.print(table)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """One line of a status."""
+
+    name: str
+    text: str
+    is_wrong: bool = False
+
+
+def _facts(found: dict) -> list[_Fact]:
+    """Return a door's status in words. What its firmware does not tell yet is left out."""
+    journal, stalls = found["journal"], found["stalls"]
+    facts = [
+        _Fact(
+            "door",
+            f"{found['site']}/{found['door']}, {found['board']}, firmware {found['firmware']}",
+        ),
+        _Fact("up", f"{found['uptime_s']} s, start {found['boot']}"),
+        *_restart(found.get("restart")),
+    ]
+    if found.get("config_fault"):
+        facts.append(_Fact("config", f"REFUSED: {found['config_fault']}", is_wrong=True))
+    facts += [
+        _Fact("posture", found["posture"] + _held(found.get("is_team_hold"))),
+        *_strike(found.get("is_released")),
+        *_inputs(found.get("inputs")),
+        _clock(found["clock"]),
+        _reader(found["reader"]),
+        *_trust(found),
+        _Fact(
+            "journal",
+            f"{journal['next'] - journal['oldest']} of {journal['capacity']} records, "
+            f"{journal['pending']} not yet delivered",
+        ),
+        *_network(found.get("network")),
+        _uplink(found["uplink"]),
+        _Fact("taps", _taps(found["taps"])),
+        _Fact(
+            "stalls",
+            f"{stalls['runs']}, longest {stalls['longest_ms']} ms, {stalls['hasty']} hasty",
+        ),
+        *_revived(found.get("revived_tasks")),
+        _Fact("memory", f"{found['memory_free_bytes']} bytes free"),
+    ]
+    return facts
+
+
+def _restart(restart: dict | None) -> list[_Fact]:
+    if restart is None:
+        return []
+    task = f", task {restart['task']}" if restart["task"] else ""
+    return [_Fact("started by", restart["cause"] + task, restart["cause"] not in _FINE_STARTS)]
+
+
+def _held(is_team_hold: bool | None) -> str:
+    return ", held open for a team" if is_team_hold else ""
+
+
+def _strike(is_released: bool | None) -> list[_Fact]:
+    return [] if is_released is None else [_Fact("strike", _STRIKE[is_released])]
+
+
+def _inputs(inputs: dict | None) -> list[_Fact]:
+    """Only those that are wired; a door without any has no such line."""
+    if not inputs:
+        return []
+    told = [
+        f"{name} {_INPUTS.get(name, ('off', 'on'))[is_active]}"
+        for name, is_active in inputs.items()
+    ]
+    return [_Fact("inputs", ", ".join(told), any(inputs.get(name) for name in _ALARMS))]
+
+
+def _clock(clock: dict) -> _Fact:
+    now = datetime.datetime.fromtimestamp(clock["now_s"], datetime.timezone.utc)
+    quality = clock["quality"]
+    return _Fact("clock", f"{now:%Y-%m-%d %H:%M:%S} UTC, {quality}", quality == "unset")
+
+
+def _reader(reader: dict) -> _Fact:
+    if not reader["is_up"]:
+        return _Fact("reader", f"DOWN: {reader['fault']}", is_wrong=True)
+    return _Fact("reader", f"up, {_chip(reader)}, {reader['errors']} errors")
+
+
+def _trust(found: dict) -> list[_Fact]:
+    """What the door believes: its key ring, lists and deny lists."""
+    facts = []
+    if "key_ring" in found:
+        facts.append(_Fact("key ring", f"version {found['key_ring']}"))
+    facts += [
+        _Fact(
+            f"list {one['issuer']}",
+            f"version {one['version']}, {one['badges']} badges, {_age(one['age_s'])} old",
+        )
+        for one in found["lists"]
+    ] or [_Fact("lists", "NONE: no badge opens", is_wrong=True)]
+    facts += [
+        _Fact(
+            f"deny {one['issuer']}",
+            f"version {one['version']}, {one['badges']} badges",
+        )
+        for one in found.get("denied", ())
+    ]
+    return facts
+
+
+def _network(is_up: bool | None) -> list[_Fact]:
+    """A board without a network has no such line."""
+    return [] if is_up is None else [_Fact("network", "up" if is_up else "DOWN", not is_up)]
+
+
+def _uplink(uplink: dict) -> _Fact:
+    if uplink["is_connected"]:
+        return _Fact("uplink", "connected")
+    fault = uplink["fault"]
+    is_wanted = bool(fault) and fault not in _NO_UPLINK_WANTED
+    return _Fact("uplink", f"not connected: {fault or '-'}", is_wanted)
+
+
+def _taps(taps: dict) -> str:
+    told = f"{taps['count']} since start, {taps['grants']} granted"
+    if taps.get("p50_ms"):
+        told += f", half within {taps['p50_ms']} ms, 99 of 100 within {taps['p99_ms']} ms"
+    return f"{told}, slowest {taps['longest_us'] / 1000:.1f} ms"
+
+
+def _revived(count: int | None) -> list[_Fact]:
+    return [_Fact("tasks", f"started anew {count} times", is_wrong=True)] if count else []
 
 
 def _chip(reader: dict) -> str:

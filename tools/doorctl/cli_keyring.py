@@ -60,7 +60,7 @@ def keyring() -> None:
     multiple=True,
     metavar="NAME:KEY=VALUE[;...]",
     help="What an issuer may sign: site=NAME or *; groups=1,3 or all; powers=lists,deny,lockdown,"
-    "release,unlock. Default: every site, all groups, lists and deny. Repeat.",
+    "release,unlock,disable. Default: every site, all groups, lists and deny. Repeat.",
 )
 @click.option("--out", required=True, type=FILE)
 def build(

@@ -4,12 +4,15 @@ import sys
 from pathlib import Path
 
 import click
+from doorward.access.allowlist import MAX_LEVEL
 from doorward.access.control import blind
+from doorward.access.schedule import DOOR_LEVEL, Schedule
 from doorward.trust import objects
+from doorward.trust.keyring import MAY_UNLOCK, KeyRing
 from doorward.trust.primitives import HmacKey
 from doorward.values import Refused
 
-from doorctl import denials, lists, signed
+from doorctl import denials, lists, schedules, signed
 from doorctl.cli_keys import ask_passphrase
 from doorctl.difference import Difference
 from doorctl.errors import DoorctlError, refusal, warn
@@ -42,6 +45,10 @@ def list_() -> None:
 )
 @click.option("--version", type=int, help="Default: one more than the previous list's.")
 @click.option("--deny", type=FILE, help="The issuer's deny list: its badges are left out.")
+@click.option(
+    "--schedule", type=FILE, help="Hours and holidays, TOML; default: the previous list's."
+)
+@click.option("--no-schedule", is_flag=True, help="Every level enters at any hour.")
 @click.option("--groups", type=GROUPS, default=0, help="Door groups it is for; default: all.")
 @click.option("--issued", help="ISO date or date and time; default: now.")
 @click.option(
@@ -75,6 +82,8 @@ def build(
     previous: Path | None,
     version: int | None,
     deny: Path | None,
+    schedule: Path | None,
+    no_schedule: bool,
     groups: int,
     issued: str | None,
     soft_stale: int,
@@ -86,9 +95,16 @@ def build(
 
     Says first what it changes: "+3 -1 ~2, responders -0, list was 41 days old" is 3 badges more,
     1 fewer, 2 with other rights. Nothing is written when anything in the rosters is wrong.
+
+    Hours and holidays come from a file; docs/operations.md has one to begin with.
     """
+    if schedule is not None and no_schedule:
+        raise click.UsageError("--schedule and --no-schedule exclude one another")
     rows = sound_rows(rosters)
     issued_s = lists.parse_issued(issued)
+    section = b""
+    if schedule is not None:
+        section = schedules.pack(schedules.read_plan(schedule, issued_s))
     blinding = load_site_key(site_key)
     private = load_private(key, ask=ask_passphrase)
     signer = public_key(private)
@@ -100,6 +116,8 @@ def build(
         denial = _read_denial(deny, site, signer)
         rows = _without_denied(rows, denial, blinding)
         includes_deny = max(includes_deny, denial.header.version)
+    if before is not None and schedule is None and not no_schedule:
+        section = _carry_over(before)
     data = lists.build_list(
         rows,
         private,
@@ -112,6 +130,7 @@ def build(
         responder_stale_s=responder_hard_stale * lists.DAY_S,
         includes_deny=includes_deny,
         groups=groups,
+        schedule=section,
     )
     if before is not None:
         found = _compare(before, signed.split(data, objects.ALLOWLIST_TYPE, signer, str(out)))
@@ -122,6 +141,21 @@ def build(
         f"{out}: {len(rows)} badges for {site}, version {version}, "
         f"signed by {signer.key_id.hex()}, {len(data):,} bytes"
     )
+
+
+def _carry_over(before: Signed) -> bytes:
+    """Return the previous list's schedule; say so, where it has one."""
+    try:
+        section = lists.section_of(before)
+        plan = schedules.unpack(section)
+    except Refused as error:
+        raise DoorctlError(f"{before.name}: {refusal(error)}") from None
+    if plan is not None:
+        click.echo(
+            f"{before.name}: its hours and holidays are carried over; --schedule for others, "
+            "--no-schedule for none"
+        )
+    return section
 
 
 def _read_denial(path: Path, site: str, signer) -> Signed:
@@ -300,6 +334,21 @@ def verify(file: Path, keyring: Path, site: str | None, groups: int, as_json: bo
         )
         return
     click.echo(f"{file}: ok: {taken.issuer}, version {taken.header.version}, {taken.count} badges")
+    if not _may_unlock(ring, taken.header.issuer_id) and _unlocks(data):
+        warn(
+            f"{file}: doors do not follow its [[unlocked]] hours: {taken.issuer} has no power "
+            "unlock in this key ring"
+        )
+
+
+def _may_unlock(ring: KeyRing, issuer_id: bytes) -> bool:
+    issuer = ring.issuer(issuer_id)
+    return issuer is not None and bool(issuer.powers & MAY_UNLOCK)
+
+
+def _unlocks(data: bytes) -> bool:
+    plan = lists.plan_of(signed.split(data, objects.ALLOWLIST_TYPE))
+    return plan is not None and DOOR_LEVEL in plan.levels
 
 
 @list_.command()
@@ -316,7 +365,48 @@ def show(file: Path, as_json: bool) -> None:
         return
     facts["classes"] = ", ".join(f"{count} {name}" for name, count in facts["classes"].items())
     facts["includes_deny"] = facts["includes_deny"] or "none"
+    facts.update(_spell_schedule(facts.pop("schedule")))
     print_facts(
         (name.replace("_", " "), "never" if value is None else value)
         for name, value in facts.items()
     )
+
+
+def _spell_schedule(told: dict) -> dict[str, str]:
+    if told["time_zone"] is None:
+        return {"hours": "none: every level enters at any hour"}
+    return {
+        "time_zone": told["time_zone"],
+        "holidays": ", ".join(told["holidays"]) or "none",
+        **{f"level_{level}": hours for level, hours in told["levels"].items()},
+        "door_unlocked": told["unlocked"] or "none",
+    }
+
+
+@list_.command()
+@click.argument("file", type=FILE)
+@click.option("--level", type=click.IntRange(0, MAX_LEVEL), help="Default: all that have hours.")
+@click.option("--at", help="2026-12-24T08:00 local, or with an offset or Z; default: now.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def hours(file: Path, level: int | None, at: str | None, as_json: bool) -> None:
+    """Say what a door would answer by the hours of the list in FILE, and why.
+
+    The hours are those of staff and visitors; responders enter at any hour.
+    """
+    found = signed.read(file, objects.ALLOWLIST_TYPE)
+    try:
+        plan = lists.plan_of(found)
+        schedule = Schedule(lists.section_of(found))
+    except Refused as error:
+        raise DoorctlError(f"{file}: {refusal(error)}") from None
+    plan = plan or schedules.Plan()
+    levels = sorted(plan.levels) if level is None else [level]
+    moment = schedules.Moment(plan, schedule, schedules.parse_moment(at, schedule))
+    if as_json:
+        print_json({**moment.facts(), "levels": [moment.answer(one) for one in levels]})
+        return
+    click.echo(moment.line())
+    if not levels:
+        click.echo("every level: yes: the list has no hours")
+    for one in levels:
+        click.echo(moment.answer_line(one))

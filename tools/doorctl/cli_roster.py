@@ -26,9 +26,9 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
 
     Columns: badge (UID in hexadecimal) and class (responder, staff, visitor); if wanted level
     (0-15), valid_from, valid_until (ISO date or date and time, UTC unless it names an offset; a
-    bare date counts from its first second, or to its last), authenticate (yes, no). Columns that
-    begin with name or note stay on this computer. Several files are checked as one: no badge may
-    stand twice.
+    bare date counts from its first second, or to its last), authenticate and extended (yes, no).
+    Columns that begin with name or note stay on this computer. A cell is one line. Several files
+    are checked as one: no badge may stand twice.
     """
     read = rosters.read_rosters(files)
     has_problems = any(each.problems for each in read)
@@ -108,8 +108,7 @@ def import_(
         error.shown = len(error.problems)
         raise
     write_file(out, roster_import.write_roster(rows))
-    (written,) = rosters.read_rosters([out])
-    click.echo(_sentence(rosters.summarize(written)))
+    click.echo(_sentence(rosters.summarize(rosters.Roster(out, rows))))
 
 
 def _sentence(summary: dict) -> str:

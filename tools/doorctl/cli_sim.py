@@ -18,6 +18,7 @@ from doorctl.world import DOOR, SITE, World
 _DEMO = Path("build/demo")
 _DOOR = Path("build/door")
 _LOOK_S = 0.25
+_INPUTS = ("door", "rex", "lockdown", "fire", "cabinet", "reader", "mains", "battery")
 
 
 @click.group()
@@ -89,6 +90,24 @@ def lockdown(state: str) -> None:
     click.echo(f"lockdown switch {_bench(f'lockdown {state}')['lockdown']}")
 
 
+@sim.command("input")
+@click.argument("name", type=click.Choice(_INPUTS))
+@click.argument("state", type=click.Choice(["open", "closed"]))
+def set_input(name: str, state: str) -> None:
+    """Open or close the contact of one of the door's inputs.
+
+    What it means is for the door's configuration to say: a setting such as input_door.
+    """
+    click.echo(f"{name} contact {_bench(f'input {name} {state}')['inputs'][name]}")
+
+
+@sim.command()
+@click.argument("kind", type=click.Choice(["fail-secure", "fail-safe"]))
+def lock(kind: str) -> None:
+    """Mount another lock. The door's strike_type must say the same."""
+    click.echo(f"{kind} lock: {_bench(f'lock {kind}')['strike']}")
+
+
 @sim.command()
 @click.argument("state", type=click.Choice(["plug", "unplug", "short"]))
 def reader(state: str) -> None:
@@ -143,6 +162,7 @@ The door is running; Ctrl-C switches it off. In a second terminal, in this folde
   .venv/bin/doorctl sim tap stranger         a badge on no list
   .venv/bin/doorctl sim network off          and on again
   .venv/bin/doorctl sim lockdown on          the switch at the door
+  .venv/bin/doorctl sim input door open      a contact, where the door is told that it has one
   .venv/bin/doorctl status                   how the door is
   .venv/bin/doorctl log                      what it recorded
 

@@ -18,6 +18,8 @@ from doorctl.roster import iso, parse_time
 from doorctl.signed import LAST_VERSION, Signed
 
 MAX_EXPIRY_S = 86400
+# A door refuses to be held open for longer: too-long (33).
+MAX_HOLD_S = 86400
 
 
 def build_command(
@@ -94,4 +96,9 @@ def parse_until(text: str, now_s: int) -> int:
         raise DoorctlError(f"until: {error}") from None
     if until_s <= now_s:
         raise DoorctlError(f"until: {iso(until_s)} is over")
+    if until_s > now_s + MAX_HOLD_S:
+        raise DoorctlError(
+            f"until: {iso(until_s)} is more than 24 hours from now, and doors refuse that; order "
+            "it again every day, or give the list [[unlocked]] hours"
+        )
     return until_s

@@ -70,6 +70,12 @@ def _reason(event: values.Event) -> str:
     """Return the reason's name: what it is a number of depends on the event."""
     if event.code == values.COMMAND_OBEYED:
         return values.COMMANDS.get(event.reason, "")
+    if event.code in (values.POSTURE_CHANGED, values.TEAM_HOLD_OVER):
+        return values.POSTURE_CAUSES.get(event.reason, "")
+    if event.code == values.RESTARTED:
+        return values.RESTART_CAUSES.get(event.reason, "")
+    if event.code == values.TEAM_HOLD:
+        return ""
     names = values.REFUSALS if event.code == values.OBJECT_REFUSED else values.REASONS
     return names[event.reason][0] if event.reason in names else ""
 

@@ -40,8 +40,8 @@ def build_deny_list(
     badge_ids = sorted({blind(key, identity) for identity in identities} | set(kept))
     if len(badge_ids) > MAX_DENIED:
         raise DoorctlError(
-            f"{len(badge_ids)} badges: a door denies {MAX_DENIED} in all, of all issuers; make a "
-            "new list without them (list build --deny), then begin a new deny list with --fresh"
+            f"{len(badge_ids)} badges: a door denies {MAX_DENIED} of an issuer; make a new list "
+            "without them (list build --deny), then begin a new deny list with --fresh"
         )
     header = objects.Header()
     header.type = objects.DENY_LIST_TYPE

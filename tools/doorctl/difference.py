@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from doorward.access.allowlist import unpack_entry
 from doorward.values import BADGE_ID_BYTES, RESPONDER, Entry
 
-from doorctl.lists import DAY_S, count_classes, days, rows_of
+from doorctl.lists import DAY_S, count_classes, days, plan_of, rows_of
 from doorctl.options import spell_groups
+from doorctl.schedules import describe
 from doorctl.signed import Signed
 
 _UNITS = ((DAY_S, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
@@ -21,6 +22,7 @@ class Difference:
         kept_responders: how many do by both.
         age_s: how old `old` was when `new` was issued.
         details: name -> (old, new) of whatever else is another.
+        changes_hours: the schedule, or a part of it, is another.
     """
 
     def __init__(self, old: Signed, new: Signed) -> None:
@@ -42,8 +44,10 @@ class Difference:
         self.lost_responders = len(responders) - len(kept)
         self.kept_responders = len(kept)
         self.age_s = issued_s - old.header.issued_s
-        facts = {name: (was, _facts(new)[name]) for name, was in _facts(old).items()}
-        self.details = {name: pair for name, pair in facts.items() if pair[0] != pair[1]}
+        self.details = _pairs(_facts(old), _facts(new))
+        hours = _pairs(_hours(old), _hours(new))
+        self.changes_hours = bool(hours)
+        self.details.update(hours)
 
     @property
     def takes_every_responder(self) -> bool:
@@ -59,6 +63,7 @@ class Difference:
         return (
             f"+{len(self.added)} -{len(self.removed)} ~{len(self.changed)}, "
             f"responders -{self.lost_responders}, list was {_span(self.age_s)} old"
+            + (", hours changed" if self.changes_hours else "")
         )
 
     def lines(self) -> list[str]:
@@ -73,7 +78,11 @@ class Difference:
             if classes:
                 told.append(f"{what}: " + ", ".join(f"{n} {name}" for name, n in classes.items()))
         for name, (was, now) in self.details.items():
-            nothing = "never" if name.endswith("days") else "none"
+            nothing = "none"
+            if name.endswith("_days"):
+                nothing = "never"
+            elif name.startswith("level_"):
+                nothing = "any hour"
             told.append(f"{name.replace('_', ' ')}: {was or nothing} -> {now or nothing}")
         return told
 
@@ -118,6 +127,24 @@ def _facts(one: Signed) -> dict:
         "responder_hard_stale_days": days(header.responder_stale_s),
         "includes_deny": header.includes_deny or None,
     }
+
+
+def _hours(one: Signed) -> dict[str, str | None]:
+    told = describe(plan_of(one))
+    levels = {f"level_{level}_hours": hours for level, hours in told["levels"].items()}
+    return {
+        "time_zone": told["time_zone"],
+        "holidays": ", ".join(told["holidays"]) or None,
+        **levels,
+        "unlocked_hours": told["unlocked"],
+    }
+
+
+def _pairs(was: dict, now: dict) -> dict[str, tuple]:
+    """Return name -> (old, new) of everything that differs; what is not there is None."""
+    names = dict.fromkeys([*was, *now])
+    pairs = {name: (was.get(name), now.get(name)) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _span(seconds: int) -> str:

@@ -17,6 +17,7 @@ from doorctl.errors import DoorctlError, refusal
 from doorctl.keys import load_public, public_key, seal
 from doorctl.options import parse_groups, spell_groups
 from doorctl.output import read_file
+from doorctl.signed import LAST_VERSION
 
 _CLASS_NUMBERS = {name: number for number, name in CLASSES.items()}
 _POWER_BITS = {name: bit for bit, name in keyring.POWERS.items()}
@@ -38,6 +39,8 @@ def build_ring(
     previous: the ring that doors have now, a threshold of whose roots must sign as well: those
     among `roots`, and `old_roots`, which are roots no longer. Raises DoorctlError.
     """
+    if version == LAST_VERSION:
+        raise DoorctlError(f"version {version}: nothing could come after it")
     publics = [public_key(root) if isinstance(root, rsa.RSAPrivateKey) else root for root in roots]
     _check_counts(publics, threshold, issuers)
     signers = {

@@ -5,16 +5,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from doorward.access.allowlist import ENTRY_BYTES, pack_entry, unpack_entry
+from doorward.access.allowlist import ENTRY_BYTES, pack_entry, schedule_bytes, unpack_entry
 from doorward.access.control import blind
 from doorward.access.shelf import Address
 from doorward.access.takers import Accepted
 from doorward.trust import objects
 from doorward.trust.keyring import KeyRing
 from doorward.trust.primitives import HmacKey
-from doorward.values import BAD_LENGTH, BADGE_ID_BYTES, CLASSES, Entry, Refused
+from doorward.values import BADGE_ID_BYTES, CLASSES, Entry
 
-from doorctl import trial
+from doorctl import schedules, trial
 from doorctl.errors import DoorctlError
 from doorctl.keys import check_site, public_key, seal
 from doorctl.options import spell_groups
@@ -37,13 +37,15 @@ def build_list(
     responder_stale_s: int = 0,
     includes_deny: int = 0,
     groups: int = 0,
+    schedule: bytes = b"",
 ) -> bytes:
     """Return a signed allowlist of `rows`.
 
     site_key: SITE_KEY_BYTES. issued_s: Unix seconds. The ages, in seconds after it, 0 = never:
     when the list is old (soft), and when staff and visitors (hard) or responders no longer open
     by it. includes_deny: version of the issuer's deny list whose badges `rows` no longer have.
-    groups: bits of the door groups it is for, 0 = all. Raises DoorctlError.
+    groups: bits of the door groups it is for, 0 = all. schedule: as schedules.pack returns it, b"" =
+    no hours for anybody. Raises DoorctlError.
     """
     check_site(site)
     key = HmacKey(site_key)
@@ -64,11 +66,10 @@ def build_list(
     header.entry_bytes = ENTRY_BYTES
     header.issuer_id = public_key(private_key).key_id
     body = b"".join(pack_entry(badge_id, entries[badge_id]) for badge_id in sorted(entries))
-    if len(body) > objects.MAX_BODY_BYTES:
-        raise DoorctlError(
-            f"{len(rows)} badges: a list holds {objects.MAX_BODY_BYTES // ENTRY_BYTES} at most"
-        )
-    return seal(header, body, [private_key])
+    if len(body) + len(schedule) > objects.MAX_BODY_BYTES:
+        most = (objects.MAX_BODY_BYTES - len(schedule)) // ENTRY_BYTES
+        raise DoorctlError(f"{len(rows)} badges: a list holds {most} at most")
+    return seal(header, body + schedule, [private_key])
 
 
 def verify(data: bytes, ring: KeyRing, site: str, groups: int = 0) -> Accepted:
@@ -98,16 +99,26 @@ def describe(found: Signed) -> dict:
         "hard_stale_days": days(header.hard_stale_s),
         "responder_hard_stale_days": days(header.responder_stale_s),
         "includes_deny": header.includes_deny or None,
+        "schedule": schedules.describe(plan_of(found)),
     }
 
 
 def rows_of(found: Signed) -> dict[bytes, bytes]:
     """Return the rows of a list: blinded badge id -> its entry. Raises Refused."""
-    header, body = found.header, found.body
-    if header.entry_bytes != ENTRY_BYTES or len(body) != header.entry_count * ENTRY_BYTES:
-        raise Refused(BAD_LENGTH)
-    rows = (body[at : at + ENTRY_BYTES] for at in range(0, len(body), ENTRY_BYTES))
+    body = found.body
+    end = len(body) - schedule_bytes(found.header)
+    rows = (body[at : at + ENTRY_BYTES] for at in range(0, end, ENTRY_BYTES))
     return {row[:BADGE_ID_BYTES]: row for row in rows}
+
+
+def section_of(found: Signed) -> bytes:
+    """Return the schedule of a list as it lies there. Raises Refused."""
+    return found.body[len(found.body) - schedule_bytes(found.header) :]
+
+
+def plan_of(found: Signed) -> schedules.Plan | None:
+    """Return the schedule of a list, or None where it has none. Raises Refused."""
+    return schedules.unpack(section_of(found))
 
 
 def count_classes(rows: Iterable[bytes]) -> dict[str, int]:

@@ -12,7 +12,7 @@ _COMMANDS = {
     "roster": ("cli_roster", "Check a roster before a list is made from it, or import one."),
     "list": ("cli_list", "Build, compare, verify and show signed allowlists."),
     "deny": ("cli_deny", "Build, verify and show deny lists: lost badges."),
-    "command": ("cli_command", "Order doors to lock down, release, unlock or stay open."),
+    "command": ("cli_command", "Order doors to lock down, to open or to go out of service."),
     "push": ("cli_door", "Send signed objects to a door."),
     "status": ("cli_door", "Show how a door is."),
     "log": ("cli_door", "Show a door's journal."),

@@ -1,6 +1,6 @@
 """Rosters: CSV files of badges, read with every mistake found and placed.
 
-Columns, in any order, separated by commas or semicolons, UTF-8:
+Columns, in any order, separated by commas or semicolons, UTF-8, every cell one line of text:
 
 - badge: UID of 4, 7 or 10 bytes as hexadecimal: 04A2B1C3, 04:a2:b1:c3, "04 A2 B1 C3", 0x04A2B1C3.
 - class: responder, staff or visitor.
@@ -8,12 +8,14 @@ Columns, in any order, separated by commas or semicolons, UTF-8:
 - valid_from, valid_until: ISO 8601 date or date and time, UTC unless it names an offset; empty:
   no bound. A bare date counts from its first second (from) to its last (until).
 - authenticate: yes or no: a UID alone is not enough for this badge; empty: no.
+- extended: yes or no: the door stays unlocked longer for this cardholder; empty: no.
 - name..., note...: any column that begins so stays on the host; no name reaches a door.
 """
 
 import csv
 import io
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +42,10 @@ _UID = re.compile(r"(?:0x)?([0-9a-f]{2}(?:[:\- ]?[0-9a-f]{2})*)", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?")
 _YEARS = range(2000, 2100)
+_QUOTED = re.compile('"[^"]*"')
+# Unicode's general categories of control characters, line and paragraph separators.
+_CONTROLS = ("Cc", "Zl", "Zp")
+_NOT_ONE_LINE = "has a line break or another control character in it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,11 @@ def sound_rows(paths: Sequence[Path], dialect: Dialect = ROSTER) -> list[Row]:
     if any(roster.problems for roster in rosters):
         raise RosterRefused(rosters)
     return [row for roster in rosters for row in roster.rows]
+
+
+def parse_roster(path: Path, data: bytes) -> Roster:
+    """Return the roster that a file of this name and content is, with all its problems."""
+    return _Reader(path, {}, ROSTER).parse(data)
 
 
 def summarize(roster: Roster) -> dict:
@@ -232,12 +243,23 @@ _PARSERS = {
     "valid_from": lambda text: parse_time(text, is_end=False) if text else 0,
     "valid_until": lambda text: parse_time(text, is_end=True) if text else 0,
     "authenticate": _parse_yes,
+    "extended": _parse_yes,
 }
 
 
 def is_column(name: str) -> bool:
     """May a roster have a column of this name?"""
-    return name in _PARSERS or name.startswith(_HOST_ONLY)
+    return name in _PARSERS or is_host_only(name)
+
+
+def is_host_only(name: str) -> bool:
+    """Does a roster's column of this name stay on the host?"""
+    return name.startswith(_HOST_ONLY)
+
+
+def _is_one_line(text: str) -> bool:
+    """Is it without control characters, by which another program could see two rows in it?"""
+    return text.isprintable() or not any(unicodedata.category(one) in _CONTROLS for one in text)
 
 
 class _Reader:
@@ -256,9 +278,12 @@ class _Reader:
             self._parsers["badge"] = dialect.parse_badge
 
     def read(self) -> Roster:
+        return self.parse(read_file(self._path, _MAX_FILE_BYTES))
+
+    def parse(self, data: bytes) -> Roster:
         path, roster = self._path, self._roster
         try:
-            text = read_file(path, _MAX_FILE_BYTES).decode("utf-8-sig")
+            text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
             roster.problems.append(f"{path}:{line}: not UTF-8; save the sheet as CSV UTF-8")
@@ -286,9 +311,13 @@ class _Reader:
 
     def _lines(self, text: str) -> Iterator[tuple[int, list[str]]]:
         """Yield (line, cells) of every row that is not blank; the line is the one it begins on."""
-        first = text.split("\n", 1)[0]
+        # One line end in the whole file: a bare CR between others is a row to one program and
+        # part of a cell to the next.
+        line_end = "\n" if "\n" in text else "\r"
+        first = _QUOTED.sub("", text.lstrip().partition(line_end)[0])
         delimiter = ";" if first.count(";") > first.count(",") else ","
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        lines = io.StringIO(text, newline=line_end)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
         while True:
             line = reader.line_num + 1
             try:
@@ -296,7 +325,10 @@ class _Reader:
             except StopIteration:
                 return
             except csv.Error as error:
-                self._roster.problems.append(f"{self._path}:{line}: not CSV: {error}")
+                # The module's own words for it are meant for whoever programs with it.
+                is_bare_cr = str(error).startswith("new-line character")
+                what = "a carriage return inside a line" if is_bare_cr else error
+                self._roster.problems.append(f"{self._path}:{line}: not CSV: {what}")
                 return
             if any(cell.strip() for cell in cells):
                 yield line, cells
@@ -312,8 +344,10 @@ class _Reader:
             if column not in (*found, *dialect.fixed, *dialect.names.values()):
                 problems.append(f"{place}: column '{column}': missing")
         for i, (name, column) in enumerate(self._columns):
-            shown = name[:40]
-            if is_column(column) and column in found[:i]:
+            shown = repr(name[:40])[1:-1]
+            if is_column(column) and not _is_one_line(column):
+                problems.append(f"{place}: column '{shown}': {_NOT_ONE_LINE}")
+            elif is_column(column) and column in found[:i]:
                 twice = "there twice" if name == column else f"there twice, as '{column}'"
                 problems.append(f"{place}: column '{shown}': {twice}")
             elif column in dialect.fixed:
@@ -341,6 +375,8 @@ class _Reader:
             try:
                 if column and len(cell) > MAX_CELL_CHARACTERS:
                     raise ValueError(f"longer than {MAX_CELL_CHARACTERS} characters")
+                if column and not _is_one_line(cell):
+                    raise ValueError(_NOT_ONE_LINE)
                 texts[column] = cell
                 if column in self._parsers:
                     parsed[column] = self._parsers[column](cell)
@@ -374,4 +410,5 @@ def _entry_of(parsed: dict) -> Entry:
     entry.valid_from_s = parsed.get("valid_from", 0)
     entry.valid_until_s = parsed.get("valid_until", 0)
     entry.must_authenticate = parsed.get("authenticate", False)
+    entry.has_extended_time = parsed.get("extended", False)
     return entry

@@ -15,6 +15,8 @@ from doorctl.roster import (
     Row,
     check_uid,
     is_column,
+    is_host_only,
+    parse_roster,
     parse_uid,
     sound_rows,
     spell_uid,
@@ -22,7 +24,9 @@ from doorctl.roster import (
 
 FORMATS = ("hex", "decimal")
 
-_OPTIONAL = ("valid_from", "valid_until", "authenticate")
+_OPTIONAL = ("valid_from", "valid_until", "authenticate", "extended")
+# What a 26-bit Wiegand reader reports: a facility and a card number, no part of a UID.
+_WIEGAND_BITS = 26
 
 
 def read_export(
@@ -42,7 +46,7 @@ def read_export(
         if not is_column(name):
             raise DoorctlError(
                 f"a roster has no column {name!r}: badge, class, level, valid_from, valid_until, "
-                "authenticate, and any that begins with name or note"
+                "authenticate, extended, and any that begins with name or note"
             )
     dialect = Dialect(
         names={name.strip().lower(): column for name, column in names.items()},
@@ -54,14 +58,29 @@ def read_export(
 
 
 def write_roster(rows: Sequence[Row]) -> bytes:
-    """Return the CSV file of a roster that `roster check` takes. Names and notes stay in it."""
+    """Return the CSV file of a roster that reads back as exactly these rows.
+
+    Names and notes stay in it. Raises DoorctlError where there is no such file.
+    """
+    data = _spell(rows)
+    read = parse_roster(Path("roster"), data)
+    if read.problems or [*map(_meaning, read.rows)] != [*map(_meaning, rows)]:
+        raise DoorctlError(
+            "the roster would not read back as it was meant, and was not written"
+            + "".join(f"; {problem}" for problem in read.problems[:1])
+        )
+    return data
+
+
+def _spell(rows: Sequence[Row]) -> bytes:
     there = dict.fromkeys(column for row in rows for column in row.cells if column)
     known = ("badge", "class", "level", *_OPTIONAL)
     columns = ["badge", "class", "level"]
     columns += [column for column in _OPTIONAL if column in there]
     columns += [column for column in there if column not in known]
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    # Line ends are the module's own, CR LF: with others Python 3.11 leaves a bare CR unquoted.
+    writer = csv.writer(text)
     writer.writerow(columns)
     for row in rows:
         known_cells = {
@@ -71,6 +90,12 @@ def write_roster(rows: Sequence[Row]) -> bytes:
         }
         writer.writerow([known_cells.get(column, row.cells.get(column, "")) for column in columns])
     return text.getvalue().encode()
+
+
+def _meaning(row: Row) -> tuple:
+    """Return what two rows have in common that mean the same."""
+    kept = {name: text for name, text in row.cells.items() if text and is_host_only(name)}
+    return row.uid, vars(row.entry), kept
 
 
 def parse_decimal(text: str, is_reversed: bool = False) -> bytes:
@@ -84,6 +109,11 @@ def parse_decimal(text: str, is_reversed: bool = False) -> bytes:
     size = next((size for size in UID_SIZES if number < 1 << 8 * size), 0)
     if not size:
         raise ValueError(f"more than {UID_SIZES[-1]} bytes; a UID has 4, 7 or 10")
+    if number < 1 << _WIEGAND_BITS:
+        raise ValueError(
+            f"{text} is too short for a UID: {_WIEGAND_BITS} bits are what a Wiegand reader makes "
+            "of one, and the UID cannot be told from them"
+        )
     uid = number.to_bytes(size, "little" if is_reversed else "big")
     # ISO/IEC 7816-6 gives no manufacturer the number 0, which a longer UID would begin with.
     if size > UID_SIZES[0] and not uid[0]:

@@ -2,7 +2,8 @@
 
 import hashlib
 
-from doorward import state
+from doorward import config, state
+from doorward.access.command import MAX_GROUP
 from doorward.access.control import SITE_KEY_BYTES, Access
 from doorward.access.intake import Intake
 from doorward.access.shelf import Address
@@ -32,9 +33,12 @@ def take(data: bytes, object_type: int, ring: KeyRing, address: Address, now_s: 
     provision = {state.KEY_RING: _as_given(ring), state.SITE_KEY: bytes(SITE_KEY_BYTES)}
     run_through(given.commit(provision, gate))
     kept = state.Snapshots(_MemoryFlash(2 * SECTOR_BYTES), STATE_SLOT_BYTES)
-    room = _MemoryFlash((len(data) // SECTOR_BYTES + 1) * SECTOR_BYTES)
+    # Twice the object: a door keeps room for what other issuers may send.
+    room = _MemoryFlash(2 * (len(data) // SECTOR_BYTES + 1) * SECTOR_BYTES)
     time = WallTime(_NoTicks(), now_s, CLOCK_SYNCED)
-    access = Access(room, given, kept, address, time, gate)
+    groups = [n for n in range(1, MAX_GROUP + 1) if address.groups >> (n - 1) & 1]
+    settings = config.Config({"site": address.site, "door": address.door, "groups": groups})
+    access = Access(room, given, kept, settings, time, _NoTicks(), gate)
     # Its own intake would let other tasks run between slices, and here are none.
     intake = Intake(access.shelf, gate, no_pause, access)
 

@@ -1,17 +1,19 @@
 """A door's flash area, made and read with the firmware's own code: keys, list, journal."""
 
+import contextlib
 import random
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from doorctl import keyring, keys, people
-from doorctl.world import SITE, World
-from doorward import state
+from doorctl.world import DOOR, SITE, World
+from doorward import config, state
 from doorward.access.control import blind
 from doorward.access.intake import Intake
-from doorward.access.shelf import Shelf
+from doorward.access.shelf import Address, Shelf
 from doorward.hal import roles, unix
 from doorward.journal import record as records
 from doorward.journal.record import RECORD_BYTES, Record
@@ -19,6 +21,14 @@ from doorward.trust.primitives import HmacKey, no_pause, run_through
 from doorward.values import TAP, UNKNOWN_BADGE, Badge
 
 from emulator.rig import board_module
+
+# Settings of a door that is soon ready for the next tap: it lets go, and forgets a badge, as early
+# as can be set.
+QUICK = {
+    setting.name: setting.low
+    for setting in config.SETTINGS
+    if setting.name.endswith("_pulse_ms") or setting.name == "same_badge_ms"
+}
 
 
 @dataclass
@@ -31,31 +41,77 @@ class Door:
 
     def badge_id(self, uid: bytes) -> bytes:
         """Return a badge's blinded identity, as the journal has it."""
-        identity = bytearray(Badge().identity)
-        identity[: 1 + len(uid)] = bytes((len(uid),)) + uid
-        return blind(HmacKey(self.site_key), identity)
+        return blind(HmacKey(self.site_key), identity(uid))
 
     def of_length(self, uid_bytes: int) -> list[bytes]:
         """Return the listed badges whose UID is so long."""
         return [uid for uid in self.badges if len(uid) == uid_bytes]
 
 
+def identity(uid: bytes) -> bytes:
+    """Return a badge's identity as the reader hands it on."""
+    whole = bytearray(Badge().identity)
+    whole[: 1 + len(uid)] = bytes((len(uid),)) + uid
+    return bytes(whole)
+
+
+@dataclass
+class Update:
+    """A door that has its list's second version in force and the first in the room beside it, and
+    the third, which is to replace the second.
+
+    data: the third, signed. outdated: the first. joiners: badges on the third and not on the second;
+    leavers: the other way round.
+    """
+
+    door: Door
+    data: bytes
+    outdated: bytes
+    joiners: list[bytes]
+    leavers: list[bytes]
+
+
 def make_door(badge_count: int, seed: int = 522, **settings: Any) -> Door:
     """Provision a door with one responders' list of so many badges, a third of each UID length."""
     badges = make_badges(badge_count, seed)
+    with _make_world(badges, settings) as world:
+        _put_list(world, world.build_list("police", 1).read_bytes())
+        return _door(world, badges)
+
+
+def make_update(badge_count: int, changes: int, seed: int = 522, **settings: Any) -> Update:
+    """Provision a door like make_door's that is to have a list as long, with so many others."""
+    everybody = make_badges(badge_count + changes, seed)
+    badges, joiners = everybody[:badge_count], everybody[badge_count:]
+    leavers = badges[:changes]
+    with _make_world(everybody, settings) as world:
+        outdated, current = (
+            world.build_list("police", version, set(joiners)).read_bytes() for version in (1, 2)
+        )
+        _put_list(world, outdated)
+        _put_list(world, current)
+        data = world.build_list("police", 3, set(leavers)).read_bytes()
+        return Update(_door(world, badges), data, outdated, joiners, leavers)
+
+
+@contextlib.contextmanager
+def _make_world(badges: list[bytes], settings: dict[str, Any]) -> Iterator[World]:
+    """Make a provisioned world whose police roster has these badges."""
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder) / "site")
         world.begin()
-        ring = world.make_keys()
+        world.make_keys()
         people.write_roster(
             world.folder / "police.csv",
             [people.Person("", uid, "responder") for uid in badges],
         )
         world.provision(broker_host="", **settings)
-        flash = world.folder / "flash.bin"
-        _put_list(flash, ring, world.build_list("police", 1).read_bytes())
-        site_key = keys.load_site_key(world.folder / "keys" / "site.key")
-        return Door(flash.read_bytes(), badges, site_key)
+        yield world
+
+
+def _door(world: World, badges: list[bytes]) -> Door:
+    site_key = keys.load_site_key(world.folder / "keys" / "site.key")
+    return Door((world.folder / "flash.bin").read_bytes(), badges, site_key)
 
 
 def make_badges(count: int, seed: int) -> list[bytes]:
@@ -90,13 +146,14 @@ class _NoGate:
         return call(*args)
 
 
-def _put_list(flash: Path, ring: bytes, data: bytes) -> None:
+def _put_list(world: World, data: bytes) -> None:
     """Put a signed list in force: the door's own intake does it."""
     layout = board_module("layout").LAYOUT
-    file = unix.FlashFile(str(flash), layout.size_bytes)
+    file = unix.FlashFile(str(world.folder / "flash.bin"), layout.size_bytes)
     snapshots = state.Snapshots(file.region(layout.state), roles.STATE_SLOT_BYTES)
-    shelf = Shelf(file.region(layout.lists), snapshots, keyring.open_ring(ring))
-    intake = Intake(shelf, SITE, _NoGate(), no_pause)
+    ring = keyring.open_ring_file(world.folder / "ring.dwk")
+    shelf = Shelf(file.region(layout.lists), snapshots, ring, Address(SITE, DOOR))
+    intake = Intake(shelf, _NoGate(), no_pause, None)
 
     async def take() -> None:
         intake.begin(len(data))

@@ -97,6 +97,8 @@ class Rig:
         transfers: SPI transactions with the reader as (NSS falls, NSS rises), ns.
         frames: frames the reader sent.
         first_poll_ns: time from power-up or reset to the first of them, None before it.
+        feeds: when the watchdog was fed, ns.
+        resets: when the chip was reset, by the watchdog or on its own order, ns.
         flash: the FlashTiming.
         console: text received over USB, where a host is attached.
     """
@@ -109,7 +111,8 @@ class Rig:
         sector_erase_ms: float = SECTOR_ERASE_MS,
         has_usb_host: bool = False,
     ) -> None:
-        """image: .uf2 or .bin. area: Doorward's flash area, from the layout's start on.
+        """image: .uf2 or .bin. area: Doorward's flash area, from the layout's start on, and
+        whatever lies behind it.
 
         With a USB host the chip spends most of its time on USB: no timings then.
         """
@@ -135,12 +138,15 @@ class Rig:
         self.transfers: list[tuple[int, int]] = []
         self.frames = 0
         self.first_poll_ns: int | None = None
+        self.feeds: list[int] = []
+        self.resets: list[int] = []
         self._power_ns = 0
         self._deadline = self._clock.create_alarm(self._stop)
 
         self._spi = mcu.spi[pins.SPI]
         self._spi.on_transmit = self._begin_byte
         self._mosi = 0
+        self._is_hung = False
         self._byte_end = self._clock.create_alarm(self._end_byte)
         self._irq_pin = mcu.gpio[pins.READER_IRQ]
         self._irq_level = -1
@@ -158,6 +164,8 @@ class Rig:
         if self._usb is not None:
             self._usb.on_serial_data = self._hear
         mcu.watchdog.on_watchdog_trigger = lambda: self._reset(from_watchdog=True)
+        self._write_watchdog_plain = mcu.watchdog.write_uint32
+        mcu.watchdog.write_uint32 = self._write_watchdog
         # Nothing uses them, and asking both after every instruction costs a sixth of the speed.
         self._pio = mcu.pio
         mcu.pio = []
@@ -221,12 +229,45 @@ class Rig:
         self.chip.brown_out()
         self._reset(from_watchdog=False)
 
+    def hang(self) -> None:
+        """Let no byte on the reader's SPI come to its end: the port's C code waits for the next one
+        for ever, and no Python runs until the chip is reset."""
+        self._is_hung = True
+
+    def stall(self, duration_ms: float, until: Callable[[], object]) -> bool:
+        """Let time pass for everything but the processor, which would only wait, until `until()`
+        holds. Return whether it did. A second of waiting in a loop takes the emulator 40."""
+        end_ns = self.now_ns() + duration_ms * 1e6
+        while not until() and self.now_ns() < end_ns:
+            # An alarm is due when the clock is set past it, not at it.
+            self._clock.tick(min(self._clock.nanos_to_next_alarm + 1, end_ns - self.now_ns()))
+        return bool(until())
+
     def type(self, text: str) -> None:
         """Send text from the USB host."""
         if self._usb is None:
             raise RuntimeError("no USB host is attached")
         for byte in text.encode():
             self._usb.send_serial_byte(byte)
+
+    def watch(self, number: int) -> Line:
+        """Return a Line that watches an output of the chip."""
+        return self._line(number)
+
+    def drive(self, number: int, level: int) -> None:
+        """Set an input of the chip."""
+        self._mcu.gpio[number].set_input_value(bool(level))
+
+    def listen(self, number: int, hear: Callable[[int], None]) -> None:
+        """Have `hear` called with each byte the chip sends on an SPI that nothing else is on."""
+        spi = self._mcu.spi[number]
+
+        def take(value: int) -> None:
+            hear(value)
+            spi.complete_transmit(0)
+            self._ask()
+
+        spi.on_transmit = take
 
     def area(self) -> bytes:
         """Return Doorward's flash area as it is now."""
@@ -274,6 +315,8 @@ class Rig:
         self._follow_chip()
 
     def _begin_byte(self, value: int) -> None:
+        if self._is_hung:
+            return
         self._mosi = value
         self._byte_end.schedule(8e9 / self.spi_hz)
 
@@ -311,7 +354,16 @@ class Rig:
     def _stop(self) -> None:
         self._simulator.stopped = True
 
+    def _write_watchdog(self, offset: int, value: int) -> None:
+        self._write_watchdog_plain(offset, value)
+        if offset == watchdog.LOAD:
+            self.feeds.append(self.now_ns())
+            self._ask()
+
     def _reset(self, *, from_watchdog: bool) -> None:
+        if from_watchdog:
+            self.resets.append(self.now_ns())
+        self._is_hung = False
         self._byte_end.cancel()
         self._mcu.pio = self._pio
         self._mcu.enter_reset(from_watchdog=from_watchdog)
@@ -322,3 +374,4 @@ class Rig:
         self._follow_chip()
         self._power_ns = self.now_ns()
         self.first_poll_ns = None
+        self._ask()

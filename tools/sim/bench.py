@@ -20,6 +20,7 @@ _LOOK_MS = 2
 _PATIENCE_MS = 1000
 # Before that a light may still be the one for the tap before.
 _SIGN_MS = 100
+_INPUTS = ("door", "rex", "lockdown", "fire", "cabinet", "reader", "mains", "battery")
 
 
 def now_ns() -> int:
@@ -27,23 +28,38 @@ def now_ns() -> int:
 
 
 class StrikePin(Pin):
-    """The strike output; remembers when it was last told to release the door."""
+    """The strike output and the lock on it; remembers when it was last told to release the door."""
 
     def __init__(self, active: int) -> None:
         super().__init__(1 - active)
         self._active = active
+        self.is_fail_safe = False
         self.released_us = None
         self.releases = 0
 
     def value(self, level: int | None = None) -> int | None:
-        if level == self._active:
+        if level is not None and self._releases_at(level):
             self.released_us = time.ticks_us()
             self.releases += 1
         return super().value(level)
 
     @property
     def is_released(self) -> bool:
-        return self._level == self._active
+        return self._releases_at(self._level)
+
+    def _releases_at(self, level: int) -> bool:
+        """A fail-safe lock lets go without current, a fail-secure one with it."""
+        return (level == self._active) != self.is_fail_safe
+
+
+class Pixel:
+    """One addressable light."""
+
+    def __init__(self) -> None:
+        self.colour = (0, 0, 0)
+
+    def __call__(self, red: int, green: int, blue: int) -> None:
+        self.colour = (red, green, blue)
 
 
 class Bench:
@@ -61,7 +77,10 @@ class Bench:
         self.strike = StrikePin(strike_active)
         self.leds = (Pin(0), Pin(0), Pin(0))
         self.buzzer = Pin(0)
-        self.lockdown_switch = Pin(1)
+        # Contacts to ground: open unless somebody closes them, but for that of a closed door.
+        self.inputs = {name: Pin(1) for name in _INPUTS}
+        self.inputs["door"](0)
+        self.pixel = Pixel()
         self.network = SwitchedNetwork(network)
         self._memory = memory
         self._standing = {}
@@ -103,7 +122,14 @@ class Bench:
         if name == "tap":
             stay_ms = int(words[2]) if len(words) > 2 else 300
             return await self.tap(bytes.fromhex(words[1]), stay_ms)
-        if name in ("network", "lockdown", "reader", "noise"):
+        if name == "lockdown":
+            # The switch, which is an input that a door has without being told of it.
+            words = ["input", name, "closed" if _is_on(words[1]) else "open"]
+            name = "input"
+        if name == "input":
+            name += " " + words[1]
+            words = [name, words[2]]
+        if name in ("network", "lock", "reader", "noise") or name.startswith("input "):
             self._set(name, words[1])
             self._standing[name] = words[1]
             self._remember()
@@ -111,7 +137,7 @@ class Bench:
             # Not a silent chip but a bus that raises: what no reader code expects.
             self.chip.transfer = _broken
         elif name != "look":
-            raise ValueError("tap, network, lockdown, reader, noise, break or look")
+            raise ValueError("tap, network, input, lockdown, lock, reader, noise, break or look")
         return self._look()
 
     def _remember(self) -> None:
@@ -121,8 +147,10 @@ class Bench:
     def _set(self, name: str, value: str) -> None:
         if name == "network":
             self.network.switch(_is_on(value))
-        elif name == "lockdown":
-            self.lockdown_switch(0 if _is_on(value) else 1)
+        elif name.startswith("input "):
+            self.inputs[name.split()[1]]({"open": 1, "closed": 0}[value])
+        elif name == "lock":
+            self.strike.is_fail_safe = {"fail-secure": False, "fail-safe": True}[value]
         elif name == "reader":
             self.chip.unplugged = {"plug": None, "unplug": 0x00, "short": 0xFF}[value]
             if value == "plug":
@@ -169,11 +197,14 @@ class Bench:
             "strike": "released" if self.strike.is_released else "locked",
             "light": self._light(),
             "network": "on" if self.network.is_up else "off",
-            "lockdown": "off" if self.lockdown_switch() else "on",
+            "sound": "on" if self.buzzer() else "off",
+            "lockdown": "off" if self.inputs["lockdown"]() else "on",
+            "inputs": {name: "open" if pin() else "closed" for name, pin in self.inputs.items()},
         }
 
     def _light(self) -> str:
-        return "".join(name for name, led in zip("rgb", self.leds) if led())
+        colour = self.pixel.colour
+        return "".join("rgb"[i] for i in range(3) if self.leds[i]() or colour[i])
 
 
 # Red alone or with another colour is what a denial looks like.

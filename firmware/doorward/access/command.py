@@ -6,11 +6,13 @@ A command's counter is its header's version. Layout of the body: docs/formats.md
 import struct
 
 from .. import const
-from ..trust.keyring import MAY_LOCK_DOWN, MAY_RELEASE, MAY_UNLOCK
+from ..trust.keyring import MAY_DISABLE, MAY_LOCK_DOWN, MAY_RELEASE, MAY_UNLOCK
 from ..trust.objects import is_name
 from ..values import (
     BAD_LENGTH,
     COMMANDS,
+    DISABLE,
+    ENABLE,
     HOLD_OPEN,
     LOCK_DOWN,
     MALFORMED,
@@ -26,6 +28,8 @@ _POWERS = {
     RELEASE: MAY_RELEASE,
     UNLOCK: MAY_UNLOCK,
     HOLD_OPEN: MAY_UNLOCK,
+    DISABLE: MAY_DISABLE,
+    ENABLE: MAY_DISABLE,
 }
 MAX_UNLOCK_S = const(300)
 DOOR_NAME_BYTES = const(24)
@@ -65,7 +69,7 @@ class Command:
 
     @property
     def only_closes(self) -> bool:
-        """A replay or a late one could shut people out and could let nobody in."""
+        """A late one could let nobody in, and shuts no responder out."""
         return self.kind == LOCK_DOWN
 
     def is_for(self, door: str, groups: int) -> bool:

@@ -1,7 +1,6 @@
 """Access: what the door holds, asked about one badge."""
 
 import asyncio
-import struct
 
 from .. import const, state
 from ..hal.roles import FlashRegion
@@ -11,18 +10,20 @@ from ..trust.primitives import HmacKey
 from ..values import (
     BADGE_ID_BYTES,
     CLOCK_UNSET,
+    DISABLED,
+    DOOR_IS_DISABLED,
     HOLD_OPEN,
-    LOCK_DOWN,
     LOCKDOWN,
     LOCKED_DOWN,
     NO_CLOCK,
-    NORMAL,
-    POSTURES,
+    OLD_VERSION,
     RANDOM_UID,
     RELEASE,
+    REPLAYED,
     TOO_LATE,
+    TOO_LONG,
     UNKNOWN_BADGE,
-    UNLOCKED,
+    UNLOCK,
     Badge,
     Decision,
     Entry,
@@ -31,16 +32,13 @@ from ..values import (
 from ..walltime import WallTime
 from .command import Command
 from .decide import decide
+from .gesture import Gestures
 from .intake import Intake
+from .posture import Posture
 from .shelf import Address, Shelf
 
 SITE_KEY_BYTES = const(32)
-
-# Who wants the lockdown that is on: it ends when nobody does.
-_BY_SWITCH = const(1)
-_BY_COMMAND = const(2)
-_POSTURE = "<BBI"  # posture, who wants the lockdown, Unix seconds until which it is held open
-_POSTURE_BYTES = const(6)
+_LONGEST_HOLD_S = const(86_400)
 
 
 def blind(site_key: HmacKey, identity: bytes | bytearray) -> bytes:
@@ -56,8 +54,7 @@ class Access:
 
     Attributes:
         shelf: the lists in force.
-        posture: NORMAL, UNLOCKED, LOCKDOWN or DISABLED; survives a restart.
-        on_posture: called at once after each change of it; must not block.
+        posture: the Posture, which survives a restart.
     """
 
     def __init__(
@@ -65,103 +62,41 @@ class Access:
         region: FlashRegion,
         given: state.Snapshots,
         kept: state.Snapshots,
-        address: Address,
+        settings,
         time: WallTime,
+        ticks,
         gate,
     ) -> None:
         """region: where lists lie. given: what the door was provisioned with, key ring and site
-        key among it. kept: what it must not forget.
+        key among it. kept: what it must not forget. settings: the Config.
 
         Raises NotProvisioned; Refused where the key ring is none.
         """
+        address = Address(settings.site, settings.door, settings.group_bits())
         self.shelf = Shelf(region, kept, read_ring(given.require(state.KEY_RING)), address)
+        self.posture = Posture(kept, gate, time, ticks, settings)
+        self._gestures = Gestures(ticks, settings)
         self._gate = gate
         self._given = given
-        self._kept = kept
         self._site_key = HmacKey(given.require(state.SITE_KEY))
         self._time = time
-        self.on_posture = _nobody
-        self._posture_changed = asyncio.Event()
-        self._base = NORMAL
-        self._locked_by = 0
-        self._open_until_s = 0
-        self._recall_posture()
 
     def open_intake(self) -> Intake:
         """Return an intake for one carrier."""
         return Intake(self.shelf, self._gate, _pause, self)
 
-    # Posture
+    def follow_time(self) -> None:
+        """Do what is due by now. To be called every second or so."""
+        self._gestures.forget()
+        is_set = self._time.quality != CLOCK_UNSET
+        now_s = self._time.now_s()
+        is_due = is_set and any(one.unlocks(now_s) for one in self.shelf.lists)
+        self.posture.follow_time(is_due)
 
-    @property
-    def posture(self) -> int:
-        if self._base != NORMAL:
-            return self._base
-        if self._locked_by:
-            return LOCKDOWN
-        return UNLOCKED if self._open_until_s else NORMAL
-
-    @property
-    def is_locked_down(self) -> bool:
-        return self.posture == LOCKDOWN
-
-    def set_posture(self, posture: int) -> bool:
-        """Take on a posture, in force at once; `keep_posture` makes it durable.
-
-        Ends a lockdown and a holding open, whoever wanted it. False where nothing changed.
-        """
-        return self._take_on(posture, 0, 0)
-
-    def lockdown(self, is_on: bool) -> bool:
-        """Follow the lockdown switch. Turned off, it ends what it began and no other lockdown."""
-        if is_on:
-            return self._take_on(self._base, self._locked_by | _BY_SWITCH, 0)
-        return self._take_on(self._base, self._locked_by & ~_BY_SWITCH, self._open_until_s)
-
-    def end_what_is_over(self) -> bool:
-        """Lock again when the time to be held open is over, or cannot be told any more.
-
-        Return whether the posture changed. To be called every second or so.
-        """
-        if not self._open_until_s:
-            return False
-        is_known = self._time.quality != CLOCK_UNSET
-        if is_known and self._time.now_s() < self._open_until_s:
-            return False
-        return self._take_on(self._base, self._locked_by, 0)
-
-    async def keep_posture(self) -> None:
-        """Write postures to flash as they change. Critical. Apart from whoever changes them: an
-        erase may wait long for quiet, and an order must not wait with it."""
-        while True:
-            await self._posture_changed.wait()
-            self._posture_changed.clear()
-            if self._packed_posture() != self._kept.get(state.POSTURE):
-                await self._kept.commit({state.POSTURE: self._packed_posture()}, self._gate)
-
-    def _take_on(self, base: int, locked_by: int, open_until_s: int) -> bool:
-        before = self.posture
-        self._base = base
-        self._locked_by = locked_by
-        self._open_until_s = open_until_s
-        self._posture_changed.set()
-        if self.posture == before:
-            return False
-        self.on_posture()
-        return True
-
-    def _packed_posture(self) -> bytes:
-        return struct.pack(_POSTURE, self._base, self._locked_by, self._open_until_s)
-
-    def _recall_posture(self) -> None:
-        stored = self._kept.get(state.POSTURE)
-        if stored is None:
-            return
-        if len(stored) == _POSTURE_BYTES:
-            self._base, self._locked_by, self._open_until_s = struct.unpack(_POSTURE, stored)
-        # A value from a later firmware is not understood; the closed posture is the safe reading.
-        if len(stored) != _POSTURE_BYTES or self._base >= len(POSTURES):
-            self._base = LOCKDOWN
+    def follow_tap(self, decision: Decision) -> None:
+        """Look, after a tap was decided and acted on, whether it completes a gesture."""
+        action = self._gestures.tap(decision, self.posture.current)
+        self.posture.follow_gesture(action, decision.badge_id)
 
     # What signed objects ask
 
@@ -169,23 +104,54 @@ class Access:
         """Do what a verified command for this door says; durable when it returns.
 
         What only closes is in force at once, and late only by a clock that is set. What opens is
-        obeyed once it cannot be replayed any more, even over a power cut. To release the strike
-        for UNLOCK is left to the caller. Raises Refused.
+        obeyed once it cannot be replayed any more, even over a power cut, and only if it would
+        be obeyed then as well. To release the strike for UNLOCK is left to the caller.
+        Raises Refused.
         """
-        if self._bound_s(header.issuer_id) >= command.expires_s:
-            raise Refused(TOO_LATE)
-        if self._time.quality == CLOCK_UNSET and not command.only_closes:
-            raise Refused(NO_CLOCK)
-        if command.kind == HOLD_OPEN and self.is_locked_down:
-            raise Refused(LOCKED_DOWN)
-        self.shelf.raise_floor(COMMAND_TYPE, header.issuer_id, header.version + 1)
+        self._check_order(header, command)
+        posture = self.posture
+        issuer_id = header.issuer_id
+        self.shelf.raise_floor(COMMAND_TYPE, issuer_id, header.version + 1)
         if command.only_closes:
-            self._take_on(*self._after(command))
-        posture = struct.pack(_POSTURE, *self._after(command))
-        await self.shelf.commit({state.POSTURE: posture}, self._gate)
+            posture.obey(command, issuer_id)
+        closings = posture.closings
+
+        def posture_then() -> bytes:
+            # The commit may have waited long for quiet.
+            if not command.only_closes:
+                if posture.closings != closings:
+                    raise Refused(LOCKED_DOWN)
+                self._check_order(header, command, is_counted=True)
+            return posture.packed_after(command, issuer_id)
+
+        await self.shelf.commit({state.POSTURE: posture_then}, self._gate)
         if not command.only_closes:
-            # Reckoned anew: the switch may have been turned while the commit waited for quiet.
-            self._take_on(*self._after(command))
+            posture.obey(command, issuer_id)
+
+    def _check_order(self, header: Header, command: Command, is_counted: bool = False) -> None:
+        """Refuse what may not be obeyed now. is_counted: its own counter is in the floor already."""
+        issuer_id = header.issuer_id
+        self.shelf.check_issuer(issuer_id, command.power)
+        if not is_counted and header.version < self.shelf.floor(COMMAND_TYPE, issuer_id):
+            raise Refused(REPLAYED)
+        if self._bound_s(issuer_id) >= command.expires_s:
+            raise Refused(TOO_LATE)
+        posture = self.posture
+        is_unset = self._time.quality == CLOCK_UNSET
+        # A release with a higher counter than the lockdown it ends cannot be from before it.
+        is_answer = command.kind == RELEASE and posture.ordered_by == issuer_id
+        if is_unset and not command.only_closes and not is_answer:
+            raise Refused(NO_CLOCK)
+        if posture.current == DISABLED and command.kind in (UNLOCK, HOLD_OPEN):
+            raise Refused(DOOR_IS_DISABLED)
+        if command.kind == HOLD_OPEN:
+            if posture.current == LOCKDOWN:
+                raise Refused(LOCKED_DOWN)
+            left_s = command.argument - self._time.now_s()
+            if left_s <= 0:
+                raise Refused(TOO_LATE)
+            if left_s > _LONGEST_HOLD_S:
+                raise Refused(TOO_LONG)
 
     def _bound_s(self, issuer_id: bytes) -> int:
         """Return what the clock says, or when the issuer's list was made where that is later."""
@@ -193,24 +159,23 @@ class Access:
         issued_s = 0 if allowlist is None else allowlist.header.issued_s
         return max(self._time.now_s(), issued_s)
 
-    def _after(self, command: Command) -> tuple[int, int, int]:
-        """Return base posture, who wants the lockdown, and held open until when, once obeyed."""
-        if command.kind == LOCK_DOWN:
-            return self._base, self._locked_by | _BY_COMMAND, 0
-        if command.kind == RELEASE:
-            # The switch that is still on goes on being obeyed: somebody stands there.
-            return NORMAL, self._locked_by & _BY_SWITCH, 0
-        if command.kind == HOLD_OPEN:
-            return self._base, self._locked_by, command.argument
-        return self._base, self._locked_by, self._open_until_s
-
     def ring_object(self) -> bytes:
         """Return the signed object of the key ring in force."""
         return self._given.require(state.KEY_RING)
 
     async def adopt(self, ring: KeyRing, data: bytes) -> None:
-        """Believe by another key ring, verified by its predecessor; durable when it returns."""
-        await self._given.commit({state.KEY_RING: data}, self._gate)
+        """Believe by another key ring, verified by its predecessor; durable when it returns.
+
+        Raises Refused(OLD_VERSION) where another carrier brought a newer one meanwhile.
+        """
+        before = self.shelf.ring
+
+        def data_then() -> bytes:
+            if self.shelf.ring is not before:
+                raise Refused(OLD_VERSION)
+            return data
+
+        await self._given.commit({state.KEY_RING: data_then}, self._gate)
         await self.shelf.adopt(ring, self._gate)
 
     # Taps
@@ -221,6 +186,8 @@ class Access:
         if badge.has_random_uid:
             return Decision(RANDOM_UID, badge_id, None)
         now_s = self._time.now_s()
+        quality = self._time.quality
+        posture = self.posture.current
         best = Decision(UNKNOWN_BADGE, badge_id, None)
         for allowlist in self.shelf.lists:
             entry = Entry()
@@ -231,9 +198,8 @@ class Access:
             bound_s = max(now_s, allowlist.header.issued_s)
             entry.is_denied = self._is_denied(badge_id, entry.cardholder_class)
             entry.staleness = allowlist.staleness(entry.cardholder_class, bound_s)
-            reason = decide(
-                entry, badge.is_authenticated, self.posture, bound_s, self._time.quality
-            )
+            entry.hours = allowlist.hours(entry.level, now_s, quality != CLOCK_UNSET)
+            reason = decide(entry, badge.is_authenticated, posture, bound_s, quality)
             # On two lists the one that opens counts; else the first says why it does not.
             if reason < UNKNOWN_BADGE:
                 return Decision(reason, badge_id, entry)
@@ -257,10 +223,6 @@ class Access:
                 self.shelf.drop(allowlist)
                 failed.append(allowlist.issuer)
         return failed
-
-
-def _nobody() -> None:
-    """Nobody follows the posture yet."""
 
 
 async def _pause() -> None:

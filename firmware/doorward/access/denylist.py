@@ -15,7 +15,7 @@ from ..values import (
     Refused,
 )
 
-# Of all issuers together: they are kept in memory, 10 bytes each.
+# Of one issuer: they are kept in memory, 10 bytes each.
 MAX_DENIED = const(512)
 _PAUSE_BYTES = const(640)
 

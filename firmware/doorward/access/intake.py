@@ -5,6 +5,7 @@ check has passed, and a transfer that breaks off at any byte leaves what was in 
 """
 
 from ..hal.roles import FlashFault
+from ..state import StateFull
 from ..trust import objects
 from ..trust.keyring import MAX_RING_BYTES
 from ..trust.objects import KEY_RING_TYPE
@@ -12,8 +13,11 @@ from ..values import (
     BAD_LENGTH,
     BUSY,
     FLASH_FAULT,
+    NO_MEMORY,
+    NO_SPACE,
     NOT_PERMITTED,
     TOO_LARGE,
+    TRANSFER_BROKEN,
     TRUNCATED,
     UNKNOWN_ISSUER,
     Refused,
@@ -56,14 +60,16 @@ class Intake:
 
     async def feed(self, piece: bytes | memoryview) -> None:
         """Take the next bytes of the object. Raises Refused, after which `begin` starts anew."""
+        is_taken = False
         try:
             await self._feed(memoryview(piece))
-        except FlashFault:
-            self.abort()
-            raise Refused(FLASH_FAULT) from None
-        except Refused:
-            self.abort()
-            raise
+            is_taken = True
+        except (FlashFault, StateFull, MemoryError) as error:
+            raise _refusal(error) from None
+        finally:
+            # Also of what is no refusal: an intake that stayed open would be busy for ever.
+            if not is_taken:
+                self.abort()
 
     async def finish(self) -> Accepted:
         """Check the whole object, put it in force and return what it was. Raises Refused.
@@ -73,16 +79,21 @@ class Intake:
         try:
             if not self.is_open or self._received != self._total_bytes or not self._is_believed:
                 raise Refused(TRUNCATED)
+            self._is_finishing = True
             return await self._taker.finish()
-        except FlashFault:
-            raise Refused(FLASH_FAULT) from None
+        except (FlashFault, StateFull, MemoryError) as error:
+            raise _refusal(error) from None
         finally:
+            self._is_finishing = False
             self.abort()
 
     def abort(self) -> None:
-        """Forget the object being received."""
-        if self._is_believed:
+        """Forget the object being received. One that is being put in force already goes on."""
+        if self._is_finishing:
+            return
+        if self._taker is not None:
             self._taker.abort()
+            self._taker = None
         self._is_believed = False
         self.is_open = False
         self._head = b""
@@ -91,6 +102,7 @@ class Intake:
         self.header: objects.Header | None = None
         self._taker = None
         self._is_believed = False
+        self._is_finishing = False
         self._head = b""
         self._received = 0
         self._total_bytes = 0
@@ -145,7 +157,17 @@ class Intake:
         # A key ring's own roots stand in its body: it is verified when it is whole.
         if header.type != KEY_RING_TYPE:
             quorum = ((self._taker.issuer.key,), 1)
+            taker = self._taker
             await objects.verify(self._head, header, (quorum,), self._pause)
+            if self._taker is not taker:
+                raise Refused(TRANSFER_BROKEN)
             self.header = header
         self._taker.believed(header, self._total_bytes)
         self._is_believed = True
+
+
+def _refusal(error: Exception) -> Refused:
+    """Return what the carrier is told of an error."""
+    if isinstance(error, FlashFault):
+        return Refused(FLASH_FAULT)
+    return Refused(NO_SPACE if isinstance(error, StateFull) else NO_MEMORY)

@@ -8,18 +8,29 @@ import asyncio
 import struct
 
 from .. import const, state
-from ..hal.roles import SECTOR_BYTES, FlashRegion
+from ..hal.roles import SECTOR_BYTES, FlashFault, FlashRegion
 from ..trust import objects
 from ..trust.keyring import MAY_DENY, MAY_LIST, Issuer, KeyRing
 from ..trust.objects import ALLOWLIST_TYPE, DENY_LIST_TYPE
-from ..values import FLASH_FAULT, NO_SPACE, TOO_MANY_DENIED, Refused
-from .allowlist import ENTRY_BYTES, Allowlist
-from .denylist import MAX_DENIED, DenyList, check_header
+from ..values import (
+    FLASH_FAULT,
+    NO_SPACE,
+    NOT_PERMITTED,
+    OLD_VERSION,
+    UNKNOWN_ISSUER,
+    Refused,
+)
+from .allowlist import Allowlist, schedule_bytes
+from .denylist import DenyList, check_header
 
 _PLACE = "<B8sIHI"  # type, issuer id, version, first sector, object bytes
 _PLACE_BYTES = const(19)
 _FLOOR = "<B8sI"  # type, issuer id, lowest version still accepted
 _FLOOR_BYTES = const(13)
+_MOST_U32 = 0xFFFFFFFF
+_POWER_OF = {ALLOWLIST_TYPE: MAY_LIST, DENY_LIST_TYPE: MAY_DENY}
+# What is kept free for an issuer's deny list, the old and the new one.
+_DENY_SECTORS = const(4)
 # Header and the one signature of a list, of the largest key.
 _HEAD_BYTES = const(100 + 394)
 
@@ -36,6 +47,11 @@ class Address:
         self.site = site
         self.door = door
         self.groups = groups
+
+    def is_meant(self, header: objects.Header) -> bool:
+        """Is a list with this header for this door?"""
+        is_ours = not header.groups or header.groups & self.groups
+        return header.site == self.site and bool(is_ours)
 
 
 class Place:
@@ -91,17 +107,12 @@ class Shelf:
 
     def floor(self, object_type: int, issuer_id: bytes) -> int:
         """Return the lowest version still accepted from an issuer."""
-        floor = self._floors.get((object_type, issuer_id), 1)
-        if object_type == DENY_LIST_TYPE:
-            allowlist = self.in_force(ALLOWLIST_TYPE, issuer_id)
-            if allowlist is not None:
-                floor = max(floor, allowlist.header.includes_deny + 1)
-        return floor
+        return self._floors.get((object_type, issuer_id), 1)
 
     def raise_floor(self, object_type: int, issuer_id: bytes, version: int) -> None:
         """Accept nothing below `version` from now on; the next commit makes it durable."""
         key = (object_type, issuer_id)
-        self._floors[key] = max(version, self._floors.get(key, 1))
+        self._floors[key] = max(min(version, _MOST_U32), self._floors.get(key, 1))
 
     def in_force(self, object_type: int, issuer_id: bytes) -> Allowlist | DenyList | None:
         """Return the list of this type in force from an issuer, or None."""
@@ -122,7 +133,8 @@ class Shelf:
     def reserve(self, place: Place) -> None:
         """Give `place` the first sector of the smallest free extent; `release` it when done.
 
-        Raises Refused(NO_SPACE).
+        An allowlist leaves room for the next list of every other issuer, so that none can keep
+        another's from being replaced, and for deny lists. Raises Refused(NO_SPACE).
         """
         need = place.end_sector - place.sector
         best = None
@@ -137,7 +149,28 @@ class Shelf:
         if best is None:
             raise Refused(NO_SPACE)
         place.sector = best[1]
+        if place.type == ALLOWLIST_TYPE and not self._leaves_room(place):
+            raise Refused(NO_SPACE)
         self._reserved.append(place)
+
+    def _leaves_room(self, place: Place) -> bool:
+        """Is there room beside `place` for what the other issuers may bring next?"""
+        others = [
+            one.end_sector - one.sector
+            for one in self._places
+            if one.type == ALLOWLIST_TYPE and one.issuer_id != place.issuer_id
+        ]
+        gaps = []
+        start = 0
+        taken = [(one.sector, one.end_sector) for one in self._places + self._reserved]
+        taken.append((place.sector, place.end_sector))
+        taken.append((self.region.size_bytes // SECTOR_BYTES, 0))
+        for begin, end in sorted(taken):
+            gaps.append(begin - start)
+            start = max(start, end)
+        largest = max(others) if others else 0
+        reserve = min(_DENY_SECTORS * len(self.ring.issuers), self.region.size_bytes >> 15)
+        return max(gaps) >= largest and sum(gaps) >= largest + reserve
 
     def release(self, place: Place) -> None:
         """Give up what was reserved; what is in force by now stays."""
@@ -149,11 +182,22 @@ class Shelf:
     def open(self, place: Place, issuer: Issuer) -> Allowlist | DenyList | None:
         """Return the list that lies at `place`, or None where it is not the one meant.
 
-        A deny list is read and hashed; an allowlist is too large for that here.
+        A deny list is read and hashed; an allowlist is too large for that here, but its schedule
+        is read.
         """
-        head = bytearray(min(place.length, _HEAD_BYTES))
-        self.region.read_into(place.sector * SECTOR_BYTES, head)
+        found = self.locate(place, issuer)
         try:
+            if isinstance(found, Allowlist):
+                found.read_schedule()
+        except (Refused, FlashFault):
+            return None
+        return found
+
+    def locate(self, place: Place, issuer: Issuer) -> Allowlist | DenyList | None:
+        """Do as `open` does, but leave an allowlist's schedule unread: it may be none."""
+        head = bytearray(min(place.length, _HEAD_BYTES))
+        try:
+            self.region.read_into(place.sector * SECTOR_BYTES, head)
             header = objects.parse_header(head)
             parsed = objects.parse_signatures(head, header.signature_count)
             is_meant = (
@@ -172,29 +216,50 @@ class Shelf:
                 self.region.read_into(offset, body)
                 objects.check_body(header, body)
                 return DenyList(header, issuer, bytes(body))
-        except Refused:
-            return None
-        if (
-            header.entry_bytes != ENTRY_BYTES
-            or header.entry_count * ENTRY_BYTES != header.body_bytes
-        ):
+            schedule_bytes(header)
+        except (Refused, FlashFault):
             return None
         return Allowlist(self.region, offset, header, issuer)
 
     # Switches
 
+    def check_version(self, header: objects.Header) -> None:
+        """Refuse a list that is not newer than what was accepted. Raises Refused(OLD_VERSION)."""
+        current = self.in_force(header.type, header.issuer_id)
+        is_older = current is not None and header.version <= current.header.version
+        is_same = current is not None and current.header.pack() == header.pack()
+        is_low = header.version < self.floor(header.type, header.issuer_id)
+        if is_low or (is_older and not is_same):
+            raise Refused(OLD_VERSION)
+
+    def check_issuer(self, issuer_id: bytes, power: int) -> Issuer:
+        """Return the issuer, by the ring in force now, if it may sign for this door.
+
+        Raises Refused(UNKNOWN_ISSUER), Refused(NOT_PERMITTED).
+        """
+        issuer = self.ring.issuer(issuer_id)
+        if issuer is None:
+            raise Refused(UNKNOWN_ISSUER)
+        if not issuer.may_sign(power, self.address.site, self.address.groups):
+            raise Refused(NOT_PERMITTED)
+        return issuer
+
     async def put_in_force(self, place: Place, gate) -> None:
         """Switch to the object at `place` and raise its issuer's floor, in one commit.
 
         An allowlist that includes the issuer's deny list folds that away with the same commit.
+        What was checked when the object came is checked once more: another carrier may have
+        brought something newer meanwhile, a key ring even. Raises Refused.
         """
-        self.raise_floor(place.type, place.issuer_id, place.version)
-        issuer = self.ring.issuer(place.issuer_id)
-        found = None if issuer is None else self.open(place, issuer)
-        if found is None:
-            raise Refused(FLASH_FAULT)
-        folded = found.header.includes_deny
         async with self._turn:
+            found = self.open(place, self.check_issuer(place.issuer_id, _POWER_OF[place.type]))
+            if found is None:
+                raise Refused(FLASH_FAULT)
+            self.check_version(found.header)
+            self.raise_floor(place.type, place.issuer_id, place.version)
+            folded = found.header.includes_deny
+            if folded:
+                self.raise_floor(DENY_LIST_TYPE, place.issuer_id, folded + 1)
             places = [
                 one
                 for one in self._places
@@ -202,9 +267,9 @@ class Shelf:
             ]
             places.append(place)
             await self._commit(places, {}, gate)
-        if isinstance(found, DenyList):
-            self.denials = self._with(self.denials, found)
-        else:
+            if isinstance(found, DenyList):
+                self.denials = self._with(self.denials, found)
+                return
             self.lists = self._with(self.lists, found)
             self.denials = [
                 one
@@ -213,13 +278,12 @@ class Shelf:
             ]
 
     def deny_now(self, denial: DenyList) -> None:
-        """Put a verified deny list in force in memory. Raises Refused(TOO_MANY_DENIED)."""
-        issuer_id = denial.header.issuer_id
-        denials = self._with(self.denials, denial)
-        if sum(one.header.entry_count for one in denials) > MAX_DENIED:
-            raise Refused(TOO_MANY_DENIED)
-        self.denials = denials
-        self.raise_floor(DENY_LIST_TYPE, issuer_id, denial.header.version)
+        """Put a verified deny list in force in memory. Raises Refused."""
+        header = denial.header
+        denial.issuer = self.check_issuer(header.issuer_id, MAY_DENY)
+        self.check_version(header)
+        self.denials = self._with(self.denials, denial)
+        self.raise_floor(DENY_LIST_TYPE, header.issuer_id, header.version)
 
     async def adopt(self, ring: KeyRing, gate) -> None:
         """Believe by another ring from now on: lists of those it does not name stop counting.
@@ -229,13 +293,11 @@ class Shelf:
         """
         async with self._turn:
             self.ring = ring
-            known = {issuer.key.key_id for issuer in ring.issuers}
-            self._places = [one for one in self._places if one.issuer_id in known]
-            self._floors = {key: low for key, low in self._floors.items() if key[1] in known}
+            self._prune()
             self._open_all()
             await self._commit(self._places, {}, gate)
 
-    async def commit(self, changes: dict[int, bytes], gate) -> None:
+    async def commit(self, changes: dict, gate) -> None:
         """Make floors and places durable, together with other values of the state."""
         async with self._turn:
             await self._commit(self._places, changes, gate)
@@ -252,7 +314,7 @@ class Shelf:
         ]
         self.corrupt.append(allowlist.issuer)
 
-    async def _commit(self, places: list[Place], changes: dict[int, bytes], gate) -> None:
+    async def _commit(self, places: list[Place], changes: dict, gate) -> None:
         values = {
             state.LISTS: b"".join(
                 struct.pack(_PLACE, p.type, p.issuer_id, p.version, p.sector, p.length)
@@ -275,6 +337,12 @@ class Shelf:
         known = [issuer.key.key_id for issuer in self.ring.issuers]
         return [by_id[key_id] for key_id in known if key_id in by_id]
 
+    def _prune(self) -> None:
+        """Forget what belongs to issuers that the ring does not name."""
+        known = {issuer.key.key_id for issuer in self.ring.issuers}
+        self._places = [one for one in self._places if one.issuer_id in known]
+        self._floors = {key: low for key, low in self._floors.items() if key[1] in known}
+
     def _load(self) -> None:
         stored = self._snapshots.get(state.LISTS) or b""
         for at in range(0, len(stored), _PLACE_BYTES):
@@ -283,6 +351,8 @@ class Shelf:
         for at in range(0, len(stored), _FLOOR_BYTES):
             object_type, issuer_id, version = struct.unpack_from(_FLOOR, stored, at)
             self._floors[(object_type, issuer_id)] = version
+        # The power may have gone between a key ring and the pruning that it brings.
+        self._prune()
 
     def _open_all(self) -> None:
         lists: list[Allowlist] = []
@@ -292,10 +362,11 @@ class Shelf:
             for place in list(self._places):
                 if place.issuer_id != issuer.key.key_id:
                     continue
-                power = MAY_LIST if place.type == ALLOWLIST_TYPE else MAY_DENY
-                if not issuer.may_sign(power, address.site, address.groups):
+                if not issuer.may_sign(_POWER_OF[place.type], address.site, address.groups):
                     continue
                 found = self.open(place, issuer)
+                if found is not None and not address.is_meant(found.header):
+                    continue
                 if found is None:
                     self._places.remove(place)
                     self.corrupt.append(issuer)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # From 1970-01-01 to 2000-01-01, where some ports begin to count.
 _EPOCH_2000_S = 946_684_800
+# High and low of a zero, high and low of a one.
+_WS2812_NS = (400, 850, 800, 450)
 
 
 class ChipBoard(Board):
@@ -31,7 +33,9 @@ class ChipBoard(Board):
         self.strike_active = pins.STRIKE_ACTIVE
         self.leds = tuple(pin(number, pin.OUT, value=0) for number in pins.LEDS)
         self.buzzer = pin(pins.BUZZER, pin.OUT, value=0)
-        self.lockdown_switch = pin(pins.LOCKDOWN_SWITCH, pin.IN, pin.PULL_UP)
+        # On the pin of the red light: a door has the one or the others.
+        self.pixel = Pixel(self.leds[0])
+        self.inputs = Inputs(pins, pin)
         # The reader is held in reset, and not selected, until its driver starts it.
         self.reader_cs = pin(pins.READER_CS, pin.OUT, value=1)
         self.reader_reset = pin(pins.READER_RESET, pin.OUT, value=0)
@@ -64,6 +68,49 @@ class ChipBoard(Board):
     def random_bytes(self, n: int) -> bytes:
         """Return `n` bytes from the chip's hardware source: ring oscillator or radio noise."""
         return os.urandom(n)
+
+
+class Inputs:
+    """The board's input pins by name. Those that nobody asks for stay as they are, for other uses."""
+
+    def __init__(self, pins, pin: "type[Pin]") -> None:
+        """pins: states INPUTS, name to number, and which of them are WITHOUT_PULL_UP."""
+        self._pins = pins
+        self._pin = pin
+
+    def get(self, name: str) -> "Pin | None":
+        """Return the pin of that name as an input, pulled up where it can be; None: no such pin."""
+        number = self._pins.INPUTS.get(name)
+        if number is None:
+            return None
+        if number in self._pins.WITHOUT_PULL_UP:
+            return self._pin(number, self._pin.IN)
+        return self._pin(number, self._pin.IN, self._pin.PULL_UP)
+
+
+class Pixel:
+    """One WS2812 or the like, first of its chain: a callable `pixel(red, green, blue)`, 0 to 255.
+
+    Interrupts are off for the 30 us of a transmission. MicroPython's `neopixel` does the same, but
+    is in micropython-lib, which no image here needs.
+    """
+
+    def __init__(self, pin: "Pin") -> None:
+        """pin: output, low."""
+        self._pin = pin
+        self._bytes = bytearray(3)
+        self._bitstream = None
+
+    def __call__(self, red: int, green: int, blue: int) -> None:
+        if self._bitstream is None:
+            # Not before somebody has such a light. That is when the door starts, not in a tap.
+            from machine import bitstream
+
+            self._bitstream = bitstream
+        self._bytes[0] = green
+        self._bytes[1] = red
+        self._bytes[2] = blue
+        self._bitstream(self._pin, 0, _WS2812_NS, self._bytes)
 
 
 def unix_seconds() -> int:

@@ -6,6 +6,7 @@ from esp32 import Partition
 from machine import SPI, WDT, Pin
 
 from .. import const
+from ..values import POWER_ON, WATCHDOG
 from .chip import ChipBoard
 from .flash import BlockRegion
 from .roles import FlashFault, FlashRegion, Layout
@@ -47,3 +48,9 @@ class ESP32Board(ChipBoard):
 
     def reset(self) -> None:
         machine.reset()
+
+    def restart_cause(self) -> int:
+        """Return POWER_ON or WATCHDOG; a panic of the port, a restart from software to the chip,
+        is to us the same as a hang."""
+        is_own = machine.reset_cause() in (machine.WDT_RESET, machine.HARD_RESET)
+        return WATCHDOG if is_own else POWER_ON

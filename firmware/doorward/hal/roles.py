@@ -4,6 +4,7 @@ Pins and buses have the shape of MicroPython's own `machine.Pin` and `machine.SP
 board hands those over as they are and the tap path pays for no wrapper:
 
 - output and input pin: a callable, `pin(level)` and `pin() -> level`.
+- pixel: one addressable light, a callable `pixel(red, green, blue)`, 0 to 255 each.
 - SPI: `write(buf)`, `readinto(buf)`, `write_readinto(out, into)`; chip select is an output pin.
 - ticks: the `time` module's `ticks_ms`, `ticks_us`, `ticks_diff`, `ticks_add`.
 - random: `random_bytes(n) -> bytes` from a hardware source.
@@ -15,7 +16,7 @@ What has behaviour that every port shares stands here as a class.
 """
 
 from .. import const
-from ..values import DoorwardError
+from ..values import POWER_ON, DoorwardError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,11 +111,14 @@ class Board:
     """
 
     name = ""
-    strike: "Any" = None  # output pin, level set by the board's strike_active
+    strike: "Any" = None  # output pin; the level strike_active energises the lock
     strike_active = 1
     leds: tuple = ()  # output pins: red, green, blue
+    pixel: "Any" = None  # on the red light's pin, for a door that has this instead of leds
     buzzer: "Any" = None
-    lockdown_switch: "Any" = None  # input pin, active low
+    # `get(name)` -> input pin or None: door, rex, lockdown, fire, cabinet, reader, mains, battery.
+    # Each a contact to ground, pulled up: 0 = closed.
+    inputs: "Any" = {}
     spi: "Any" = None
     reader_cs: "Any" = None
     reader_reset: "Any" = None
@@ -138,6 +142,11 @@ class Board:
     def reset(self) -> None:
         """Restart the board. Does not return."""
         raise NotImplementedError
+
+    def restart_cause(self) -> int:
+        """Return what the board itself knows of why it started: POWER_ON, or WATCHDOG where it ran
+        before and nobody cut its power."""
+        return POWER_ON
 
     def report(self, text: str, error: Exception | None = None) -> None:
         """Tell a developer. A board whose only output is the technician's cable says nothing:

@@ -5,6 +5,7 @@ import rp2
 from machine import SPI, WDT, Pin
 
 from .. import const
+from ..values import POWER_ON, WATCHDOG
 from .chip import ChipBoard
 from .flash import BlockRegion
 from .roles import PAGE_BYTES, FlashFault, Layout
@@ -58,6 +59,10 @@ class RP2Board(ChipBoard):
 
     def reset(self) -> None:
         machine.reset()
+
+    def restart_cause(self) -> int:
+        """Return POWER_ON or WATCHDOG; the chip resets itself by the watchdog too."""
+        return WATCHDOG if machine.reset_cause() == machine.WDT_RESET else POWER_ON
 
 
 def wlan() -> Wlan:

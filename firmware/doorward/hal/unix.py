@@ -6,6 +6,7 @@ whoever builds the board; the host has none.
 
 import os
 
+from ..values import POWER_ON, RESTART_CAUSES
 from .roles import FlashFault, FlashRegion
 from .tls import psk_context
 
@@ -88,6 +89,16 @@ class Network:
         if self._context is None:
             self._context = psk_context(*psk)  # a key can be set once, so one context serves all
         return await asyncio.open_connection(host, port, ssl=self._context, server_hostname=host)
+
+
+def restart_cause() -> int:
+    """Return the cause that DOORWARD_RESTART_CAUSE names, for whoever holds the process and its
+    power; without it POWER_ON."""
+    named = os.getenv("DOORWARD_RESTART_CAUSE")
+    for cause, name in RESTART_CAUSES.items():
+        if name == named:
+            return cause
+    return POWER_ON
 
 
 def random_bytes(count: int) -> bytes:

@@ -31,6 +31,10 @@ _PERSIST_AFTER_MS = const(30_000)
 _TEND_MS = const(1000)
 
 
+def _nobody() -> None:
+    """Nobody watches over this task."""
+
+
 class Journal:
     """Notes events, keeps records, hands them to whoever delivers them.
 
@@ -102,17 +106,23 @@ class Journal:
     def capacity(self) -> int:
         return (self._sectors - _SPARE) * (_SLOTS - 1)
 
-    async def run(self) -> None:
-        """Write noted events to flash. Critical. Waits for nothing but room, which `tend` makes."""
+    async def run(self, beat=_nobody) -> None:
+        """Write noted events to flash. Critical; beats every second, but for the time that it waits
+        at the quiet gate: only for room, which `tend` makes ahead."""
         while True:
+            beat()
             await self.flush()
-            await self._noted.wait()
+            try:
+                await asyncio.wait_for_ms(self._noted.wait(), _TEND_MS)
+            except asyncio.TimeoutError:
+                pass
 
-    async def tend(self) -> None:
-        """Erase ahead and keep the acknowledged position. Critical. May wait for quiet for long,
-        and apart from `run` so that no event waits with it."""
+    async def tend(self, beat=_nobody) -> None:
+        """Erase ahead and keep the acknowledged position. Critical; beats every second, but for the
+        time that it waits at the quiet gate. Apart from `run` so that no event waits with it."""
         while True:
-            await self._erase_ahead()
+            beat()
+            await self._erase_ahead(beat)
             await self._persist_acknowledged()
             await asyncio.sleep_ms(_TEND_MS)
 
@@ -189,11 +199,12 @@ class Journal:
         self._first[sector] = self.next_sequence
         self._slot = 1
 
-    async def _erase_ahead(self) -> None:
+    async def _erase_ahead(self, beat) -> None:
         if self._is_blank_ahead:
             return
         current = self._sector
         for ahead in range(1, _SPARE + 1):
+            beat()
             await self._make_blank((current + ahead) % self._sectors)
         # The ring may have moved on while this waited; then there is one more to do.
         self._is_blank_ahead = current == self._sector

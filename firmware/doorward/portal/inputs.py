@@ -4,7 +4,13 @@
 class Input:
     """One contact.
 
+    It is seen when it is sampled. With a sample every 10 ms and one stall of 45 ms anywhere (a usual
+    sector erase), what lasts `debounce_ms` + 100 ms is never missed: 300 ms at the most. A sector
+    erase of the flash's worst case holds everything for 400 ms. What begins and ends within it is
+    not seen; what lasts `debounce_ms` + 450 ms is, and meanwhile nothing else is lost.
+
     Attributes:
+        is_wired: there is such a contact.
         is_active: the debounced state.
     """
 
@@ -14,9 +20,20 @@ class Input:
         self._ticks = ticks
         self._active = active
         self._debounce_ms = debounce_ms
+        self.is_wired = pin is not None
         self.is_active = False
         self._candidate = False
         self._since_ms = ticks.ticks_ms()
+
+    @property
+    def is_settling(self) -> bool:
+        """The contact has left its debounced state, and not yet for `debounce_ms`."""
+        return self._candidate != self.is_active
+
+    def begin(self) -> None:
+        """Take the state as it is now, without waiting for it to be steady."""
+        if self._pin is not None:
+            self.is_active = self._candidate = self._pin() == self._active
 
     def changed(self) -> bool:
         """Sample the contact. True at the sample by which a change has lasted `debounce_ms`."""
@@ -27,6 +44,7 @@ class Input:
         if level != self._candidate:
             self._candidate = level
             self._since_ms = now_ms
+        # Only from here on a difference of ticks: a contact at rest rests for months.
         if self._candidate == self.is_active:
             return False
         if self._ticks.ticks_diff(now_ms, self._since_ms) < self._debounce_ms:

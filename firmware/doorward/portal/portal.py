@@ -3,73 +3,237 @@
 import asyncio
 
 from .. import const
-from ..values import Decision
-from .indicator import LOCKED_DOWN, READER_LOST, READY, Indicator
+from ..values import (
+    BATTERY,
+    CABINET,
+    EXIT_REQUESTED,
+    FIRE,
+    FIRE_CLEARED,
+    MAINS,
+    READER,
+    RESPONDER,
+    SUPPLY_FAILED,
+    SUPPLY_RESTORED,
+    TAMPER,
+    TAMPER_CLEARED,
+)
+from .indicator import (
+    ALARM,
+    CLOSE_IT,
+    FREE,
+    IN_SERVICE,
+    LOCKED_DOWN,
+    OFFLINE,
+    READER_LOST,
+    READY,
+    Indicator,
+    Lights,
+)
 from .inputs import Input
+from .opening import Opening
 from .strike import Strike
 
 _SAMPLE_MS = const(10)
 
+INPUTS = ("door", "rex", "lockdown", "fire", "cabinet", "reader", "mains", "battery")
+
 
 class Portal:
-    """One opening.
-
-    Attributes:
-        is_lockdown_demanded: the lockdown switch is on.
-    """
+    """One opening."""
 
     def __init__(self, board, settings) -> None:
-        """board: has strike, strike_active, leds, buzzer, lockdown_switch, ticks.
+        """board: has strike, strike_active, inputs, leds, pixel, buzzer, ticks; settings: the Config.
 
-        settings: the Config. The strike is made safe here.
+        The strike is de-energised before anything else, and then locked, unless there is a fire.
         """
         ticks = board.ticks
-        self._strike = Strike(board.strike, board.strike_active, ticks)
-        self._indicator = Indicator(board.leds, board.buzzer, ticks, is_silent=settings.is_silent)
-        self._lockdown_switch = Input(board.lockdown_switch, ticks)
+        is_fail_safe = settings.strike_type == "fail-safe"
+        self._strike = Strike(board.strike, board.strike_active, ticks, is_fail_safe=is_fail_safe)
+        self._is_toggle = settings.strike_mode == "toggle"
         self._pulse_ms = settings.strike_pulse_ms
+        self._responder_ms = settings.responder_pulse_ms
+        self._extended_ms = settings.extended_pulse_ms
+        self._inputs = {name: _input(name, board, settings) for name in INPUTS}
+        self._fire = self._inputs["fire"]
+        self._rex = self._inputs["rex"]
+        self._lockdown = self._inputs["lockdown"]
+        self._door = self._inputs["door"]
+        # Only told of: (input, event, event when it is over, which of two).
+        self._watched = tuple(
+            (self._inputs[name], began, ended, which)
+            for name, began, ended, which in (
+                ("cabinet", TAMPER, TAMPER_CLEARED, CABINET),
+                ("reader", TAMPER, TAMPER_CLEARED, READER),
+                ("mains", SUPPLY_FAILED, SUPPLY_RESTORED, MAINS),
+                ("battery", SUPPLY_FAILED, SUPPLY_RESTORED, BATTERY),
+            )
+            if self._inputs[name].is_wired
+        )
+        self._opening = Opening(self._door, self._rex, self._strike, ticks, settings)
+        self._indicator = Indicator(Lights(board, settings), ticks)
+        self._is_reader_up = True
+        self._is_locked_down = False
+        self._is_offline = False
+        self._is_in_service = False
+        self._fire.begin()
+        self._door.begin()
+        if self._fire.is_active:
+            self._strike.set_fire(True)
+        else:
+            self._strike.lock()
 
-    def release(self, duration_ms: int = 0) -> None:
-        """Release the door for a time, 0 = as long as the settings say. The tap path's first act."""
-        self._strike.energise(duration_ms or self._pulse_ms)
+    @property
+    def is_released(self) -> bool:
+        """The lock lets the door go."""
+        return self._strike.is_released
+
+    @property
+    def is_open(self) -> bool | None:
+        """The door contact's word; None where there is none."""
+        return self._door.is_active if self._door.is_wired else None
+
+    @property
+    def is_fire(self) -> bool:
+        return self._fire.is_active
+
+    @property
+    def is_alarmed(self) -> bool:
+        """The door was forced, or stands open for too long."""
+        return self._opening.is_alarmed
+
+    @property
+    def is_lockdown_demanded(self) -> bool:
+        """The lockdown switch is on."""
+        return self._lockdown.is_active
+
+    def inputs(self) -> dict:
+        """Return each wired input's name and whether it is active: not at rest."""
+        return {name: one.is_active for name, one in self._inputs.items() if one.is_wired}
+
+    def release(
+        self, cardholder_class: int = 0, has_extended_time: bool = False, duration_ms: int = 0
+    ) -> None:
+        """Release the door. The tap path's first act: allocates nothing.
+
+        duration_ms: for how long; 0: what the settings say, by class and need, or in mode toggle
+        until the next grant.
+        """
+        if duration_ms == 0:
+            if self._is_toggle:
+                self._strike.toggle()
+                return
+            duration_ms = self._pulse_ms
+            if cardholder_class == RESPONDER:
+                duration_ms = self._responder_ms
+            if has_extended_time and self._extended_ms > duration_ms:
+                duration_ms = self._extended_ms
+        self._strike.grant(duration_ms)
+        self._opening.expect()
 
     def hold(self, is_held: bool) -> None:
-        """Keep the door released until told otherwise."""
+        """Keep the door released until told otherwise; False ends a toggled release too."""
         self._strike.hold(is_held)
 
-    def show(self, decision: Decision) -> None:
-        """Give the sign for a decision."""
-        self._indicator.show(decision.reason)
-
-    def stand(self, is_reader_up: bool, is_locked_down: bool) -> None:
-        """Show how the door stands while nobody taps."""
-        if not is_reader_up:
-            self._indicator.stand(READER_LOST)
-        else:
-            self._indicator.stand(LOCKED_DOWN if is_locked_down else READY)
+    def lock(self) -> None:
+        """Lock now whatever a grant or a command released; not against hold, exit or fire."""
+        self._strike.lock()
 
     def make_safe(self) -> None:
         """De-energise the strike."""
         self._strike.make_safe()
 
-    @property
-    def is_lockdown_demanded(self) -> bool:
-        return self._lockdown_switch.is_active
+    def show(self, reason: int) -> None:
+        """Give the sign for a decision: a key of REASONS. Allocates nothing."""
+        self._indicator.show(reason)
 
-    async def watch_inputs(self, on_change) -> None:
-        """Sample the inputs for ever; call `on_change()`, which must not block, after each change.
+    def stand(
+        self,
+        is_reader_up: bool,
+        is_locked_down: bool,
+        is_offline: bool = False,
+        is_in_service: bool = False,
+    ) -> None:
+        """Show how the door stands while nobody taps."""
+        self._is_reader_up = is_reader_up
+        self._is_locked_down = is_locked_down
+        self._is_offline = is_offline
+        self._is_in_service = is_in_service
+        self._stand()
 
-        Critical.
+    async def watch_inputs(self, on_event, beat, on_lockdown) -> None:
+        """Sample the inputs for ever. Critical.
+
+        on_event(code, detail): called at once for what happens, a key of EVENTS and its detail;
+        where it has none, on_event(code). on_lockdown(is_on): called when the lockdown switch was
+        turned. Neither may block. beat(): called after every sample.
         """
+        self._begin(on_event)
         while True:
-            if self._lockdown_switch.changed():
-                on_change()
+            self.look(on_event, on_lockdown)
+            beat()
             await asyncio.sleep_ms(_SAMPLE_MS)
 
-    async def watch_strike(self) -> None:
-        """Let go of the strike in time. Critical."""
-        await self._strike.run()
+    async def watch_strike(self, beat) -> None:
+        """Lock the strike in time. Critical. beat(): called at every turn."""
+        await self._strike.run(beat)
 
     async def play(self) -> None:
         """Play light and sound."""
         await self._indicator.run()
+
+    def look(self, on_event, on_lockdown) -> None:
+        """Sample every input once and act on it; the door last, because the others excuse it."""
+        strike = self._strike
+        fire = self._fire
+        if fire.changed():
+            strike.set_fire(fire.is_active)
+            on_event(FIRE if fire.is_active else FIRE_CLEARED)
+        rex = self._rex
+        is_rex_changed = rex.changed()
+        if rex.is_active:
+            # Anew at every sample: the time counts from when the last one to go out was seen.
+            strike.exit(self._pulse_ms)
+            if is_rex_changed:
+                on_event(EXIT_REQUESTED)
+        if self._lockdown.changed():
+            on_lockdown(self._lockdown.is_active)
+        self._opening.look(on_event)
+        for one, began, ended, which in self._watched:
+            if one.changed():
+                on_event(began if one.is_active else ended, which)
+        self._stand()
+
+    def _begin(self, on_event) -> None:
+        if self._fire.is_active:
+            on_event(FIRE)
+        self._opening.begin(on_event)
+
+    def _stand(self) -> None:
+        self._indicator.stand(self._standing())
+
+    def _standing(self) -> tuple:
+        """Return the most urgent of what there is to show."""
+        if self._fire.is_active:
+            return FREE
+        if self._opening.is_alarmed:
+            return ALARM
+        if self._opening.is_warning:
+            return CLOSE_IT
+        if not self._is_reader_up:
+            return READER_LOST
+        if self._is_locked_down:
+            return LOCKED_DOWN
+        if self._is_in_service:
+            return IN_SERVICE
+        if self._strike.is_held_open:
+            return FREE
+        return OFFLINE if self._is_offline else READY
+
+
+def _input(name: str, board, settings) -> Input:
+    """Return an input as it is configured: a contact to ground that is open (no) or closed (nc) at
+    rest, pulled up."""
+    at_rest = getattr(settings, "input_" + name)
+    pin = None if at_rest == "none" else board.inputs.get(name)
+    active = 1 if at_rest == "nc" else 0
+    return Input(pin, board.ticks, active=active, debounce_ms=settings.debounce_ms)

@@ -36,15 +36,17 @@ MAY_DENY = const(2)
 MAY_LOCK_DOWN = const(4)
 MAY_RELEASE = const(8)
 MAY_UNLOCK = const(16)
+MAY_DISABLE = const(32)
 POWERS = {
     MAY_LIST: "lists",
     MAY_DENY: "deny",
     MAY_LOCK_DOWN: "lockdown",
     MAY_RELEASE: "release",
     MAY_UNLOCK: "unlock",
+    MAY_DISABLE: "disable",
 }
-MAY_COMMAND = const(28)  # any of the last three
-_KNOWN_POWERS = const(31)
+MAY_COMMAND = const(60)  # any of the last four
+_KNOWN_POWERS = const(63)
 
 _HEAD = "<BBBB"  # threshold, roots, issuers, reserved
 _HEAD_BYTES = const(4)

@@ -76,7 +76,8 @@ class Header:
         groups: bit (n - 1) set for each door group n it is meant for; 0 = every door of the site.
         includes_deny: version of the issuer's deny list that this list has made needless, 0 = none.
             Ages, groups and includes_deny are an allowlist's; in every other type they are 0.
-        entry_count, entry_bytes: the body's fixed-size entries, 0 where it has none.
+        entry_count, entry_bytes: the body's fixed-size entries, 0 where it has none. Behind an
+            allowlist's lies its schedule.
         body_bytes, body_hash: length and SHA-256 of the body.
         issuer_id: key id of the issuer, zeros for a key ring.
     """
@@ -172,7 +173,9 @@ def parse_header(data: bytes) -> Header:
         raise Refused(MALFORMED)
     if header.body_bytes > MAX_BODIES[header.type]:
         raise Refused(TOO_LARGE)
-    if header.entry_count * header.entry_bytes not in (0, header.body_bytes):
+    entries = header.entry_count * header.entry_bytes
+    is_filled = entries in (0, header.body_bytes)
+    if not is_filled and (header.type != ALLOWLIST_TYPE or entries > header.body_bytes):
         raise Refused(BAD_LENGTH)
     header.site = name.decode()
     return header

@@ -24,6 +24,7 @@ class Uplink:
     """Keeps a connection to the broker and delivers over it. The door never waits for it.
 
     Attributes:
+        is_wanted: this door is to have a connection.
         is_connected: the broker answers.
         sessions: connections made so far.
         resent: batches that were sent again because no acknowledgement came.
@@ -46,6 +47,7 @@ class Uplink:
         self._backoff = Backoff(board.random_bytes)
         self._base = "doorward/" + config.site + "/" + config.door + "/"
         self._acknowledged = asyncio.Event()
+        self.is_wanted = bool(board.network is not None and config.broker_host)
         self.is_connected = False
         self.sessions = 0
         self.resent = 0
@@ -54,7 +56,7 @@ class Uplink:
 
     async def run(self) -> None:
         """Connect, deliver, and after any failure begin again after a jittered pause."""
-        if self._network is None or not self._config.broker_host:
+        if not self.is_wanted:
             self.fault = "no broker configured" if self._network else "no network on this board"
             return
         while True:
