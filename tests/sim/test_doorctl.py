@@ -170,6 +170,15 @@ def test_a_demo_that_goes_wrong_says_which_step_and_why(tmp_path, capsys, sabota
     assert "steps as expected" not in told
 
 
+def test_a_configuration_of_defaults_is_one_that_doors_take(tmp_path):
+    result = doorctl("config", "default", "--site", "north", "--door", "main")
+    assert json.loads(result.stdout)["strike_type"] == "fail-secure"
+    (tmp_path / "door.json").write_text(result.stdout)
+    checked = doorctl("config", "check", tmp_path / "door.json")
+    assert checked.stdout.endswith("ok, door main of site north\n")
+    assert_fails(doorctl("config", "default", "--site", "a b", "--door", "main"), "site: 'a b'")
+
+
 def test_configuration_is_documented_as_declared():
     root = Path(__file__).parents[2]
     from doorctl.cli_config import documentation

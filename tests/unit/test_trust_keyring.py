@@ -232,7 +232,7 @@ class BodyTest(unittest.TestCase):
         self.refuse(MALFORMED, KeyRing(1, [key(1)], [Issuer("", 2, key(3))]).pack())
 
     def test_scope_that_is_none(self):
-        for scope in ({"site": ""}, {"groups": 0}, {"powers": 32}):
+        for scope in ({"site": ""}, {"groups": 0}, {"powers": 64}):
             with self.subTest(scope=scope):
                 self.refuse(
                     MALFORMED, KeyRing(1, [key(1)], [Issuer("a", 2, key(3), **scope)]).pack()

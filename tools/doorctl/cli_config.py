@@ -1,4 +1,4 @@
-"""`doorctl config`: check and docs."""
+"""`doorctl config`: check, default and docs."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from doorctl.errors import DoorctlError
 
 @click.group()
 def config() -> None:
-    """Check a door's configuration, or print its documentation."""
+    """Check a door's configuration, print one of defaults, or the documentation."""
 
 
 @config.command()
@@ -23,6 +23,23 @@ def check(file: Path) -> None:
     except settings.ConfigError as error:
         raise DoorctlError(f"{file}: {error}") from None
     click.echo(f"{file}: ok, door {parsed.door} of site {parsed.site}")
+
+
+@config.command()
+@click.option("--site", required=True, help="Site the door belongs to.")
+@click.option("--door", required=True, help="Its name there.")
+def default(site: str, door: str) -> None:
+    """Print a configuration with every setting at its default, to be edited.
+
+    Secrets are left out: they belong into no file that is passed around.
+    """
+    values = {one.name: one.default for one in settings.SETTINGS if not one.is_secret}
+    text = json.dumps({**values, "site": site, "door": door}, indent=2)
+    try:
+        settings.parse(text.encode())
+    except settings.ConfigError as error:
+        raise DoorctlError(str(error)) from None
+    click.echo(text)
 
 
 @config.command()
@@ -38,7 +55,7 @@ def documentation() -> str:
         "",
         "A door's configuration is a JSON object of these settings. `site` and `door` must be",
         "there; what is left out takes its default; an unknown name is refused. `doorctl config",
-        "check FILE` says whether a door would take it.",
+        "check FILE` says whether a door would take it; `doorctl config default` prints one to edit.",
         "",
         "This page is printed by `doorctl config docs` from `firmware/doorward/config.py`.",
         "",
