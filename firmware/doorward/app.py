@@ -8,6 +8,7 @@ from .health import Taps
 from .receiver import Allowance, Receiver
 from .values import (
     BOOT,
+    BY_GESTURE,
     CLOCK_QUALITIES,
     CONFIG_REFUSED,
     DECISION_FAULT,
@@ -26,6 +27,7 @@ from .values import (
     RESTARTED,
     TAP,
     TASK_DIED,
+    TEAM_HOLD_OVER,
     UNLOCKED,
     Badge,
     Decision,
@@ -45,10 +47,8 @@ _TICKS_TO_COLLECT = const(120)
 _PROMPT_MS = const(5_000)
 _PATIENT_MS = const(120_000)
 # People go in and out all day; a loose wire does so all second.
-_GOINGS_AT_ONCE = const(200)
-_GOING_EVERY_MS = const(5_000)
-_ALARMS_AT_ONCE = const(60)
-_ALARM_EVERY_MS = const(60_000)
+_OFTEN = (200, 5_000)  # records at once, then one in so many milliseconds; of each event
+_SELDOM = (40, 60_000)
 _GOINGS = (DOOR_OPENED, DOOR_CLOSED, EXIT_REQUESTED, NOT_ENTERED)
 
 
@@ -88,8 +88,7 @@ class App:
         self._deaths = Allowance(ticks)
         self._refusals = Allowance(ticks)
         # Apart, so that a chattering door contact cannot use up what a fire alarm needs.
-        self._goings = Allowance(ticks, _GOINGS_AT_ONCE, _GOING_EVERY_MS)
-        self._alarms = Allowance(ticks, _ALARMS_AT_ONCE, _ALARM_EVERY_MS)
+        self._input_events: dict[int, Allowance] = {}
         self.supervisor: Any = None
         self.uplink: Any = None
         self.console: Any = None
@@ -313,7 +312,10 @@ class App:
         )
 
     def _follow_input(self, code: int, detail: int = 0) -> None:
-        if (self._goings if code in _GOINGS else self._alarms).take():
+        if code not in self._input_events:
+            how_many = _OFTEN if code in _GOINGS else _SELDOM
+            self._input_events[code] = Allowance(self._ticks, *how_many)
+        if self._input_events[code].take():
             self.note(Event(code, self._ticks.ticks_ms(), detail=detail))
 
     def _follow_posture(self, code: int, cause: int, badge_id: bytes) -> None:
@@ -321,6 +323,9 @@ class App:
         self._hold_what_is_held()
         if code == POSTURE_CHANGED and self._access.posture.current in (LOCKDOWN, DISABLED):
             # A minute's unlock by command must not outlive the beginning of a lockdown.
+            self._portal.lock()
+        if code == TEAM_HOLD_OVER and cause == BY_GESTURE:
+            # The tap that locks has released the door for its own time.
             self._portal.lock()
         event = Event(code, self._ticks.ticks_ms(), reason=cause)
         event.badge_id = badge_id

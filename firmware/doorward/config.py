@@ -217,5 +217,8 @@ async def keep_good(given: state.Snapshots, gate) -> None:
     """Remember the configuration that the door runs with, once it runs."""
     text = given.require(state.CONFIG)
     if text != given.get(state.GOOD_CONFIG):
-        parse(text)
+        try:
+            parse(text)
+        except ConfigError:
+            return
         await given.commit({state.GOOD_CONFIG: text}, gate)

@@ -58,7 +58,9 @@ class Allowance:
         """May one more be recorded? A no is counted."""
         now_ms = self._ticks.ticks_ms()
         # Whole periods that went by, at most as many as are ever in store.
-        periods = self._ticks.ticks_diff(now_ms, self._granted_ms) // self._every_ms
+        since_ms = self._ticks.ticks_diff(now_ms, self._granted_ms)
+        # Less than nothing: so many days went by that the ticks wrapped.
+        periods = since_ms // self._every_ms if since_ms >= 0 else self._at_once
         if periods > 0:
             self._granted_ms = now_ms
             self._left = min(self._left + periods, self._at_once)

@@ -15,6 +15,7 @@ from doorward.access.gesture import (
 from doorward.access.posture import Posture
 from doorward.config import Config
 from doorward.hal.roles import SECTOR_BYTES, STATE_SLOT_BYTES
+from doorward.trust.primitives import run_through
 from doorward.values import (
     BY_COMMAND,
     BY_GESTURE,
@@ -104,6 +105,21 @@ class SwitchTest(PostureCase):
             self.check(LOCKDOWN)
         self.posture.follow_switch(False)
         self.restart()
+        self.check(NORMAL)
+
+    def test_one_that_was_turned_back_meanwhile_ends_it_at_the_start(self):
+        self.posture.follow_switch(True)
+        self.restart()
+        # The portal tells where the switch stands.
+        self.posture.follow_switch(False)
+        self.check(NORMAL)
+
+    def test_a_posture_that_nobody_knows_is_a_lockdown_that_a_release_ends(self):
+        snapshots = state.Snapshots(self.kept, STATE_SLOT_BYTES)
+        run_through(snapshots.commit({state.POSTURE: b"\x09"}, OpenGate()))
+        self.start()
+        self.check(LOCKDOWN)
+        self.order(RELEASE)
         self.check(NORMAL)
 
     def test_does_not_end_what_a_command_began(self):
@@ -249,6 +265,12 @@ class TeamHoldTest(PostureCase):
         self.posture.follow_gesture(HOLD_FOR_TEAM, b"officer")
         self.assertTrue(self.posture.is_team_hold)
         self.check(LOCKDOWN)
+
+    def test_a_lockdown_ordered_inside_a_lockdown_ends_it_too(self):
+        self.posture.follow_switch(True)
+        self.posture.follow_gesture(HOLD_FOR_TEAM, b"officer")
+        self.order(LOCK_DOWN)
+        self.assertFalse(self.posture.is_team_hold)
 
     def test_does_not_outlive_a_restart(self):
         self.posture.follow_gesture(HOLD_FOR_TEAM, b"officer")

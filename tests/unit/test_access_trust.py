@@ -189,10 +189,11 @@ class CommandTest(TrustCase):
             self.assertEqual(self.posture(), NORMAL)
             self.start()
 
-    def test_tells_of_each_change_once(self):
+    def test_tells_of_each_order_to_lock_down(self):
+        # Also of one in a standing lockdown: it shuts what was held open inside.
         self.send("lockdown_10.dwc")
         self.send("lockdown_17.dwc")
-        self.assertEqual(self.changes, [(POSTURE_CHANGED, BY_COMMAND, b"")])
+        self.assertEqual(self.changes, [(POSTURE_CHANGED, BY_COMMAND, b"")] * 2)
 
     def test_replays_are_refused_also_after_a_restart(self):
         self.send("lockdown_10.dwc")

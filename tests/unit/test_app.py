@@ -94,6 +94,15 @@ class Refusals(unittest.TestCase):
         # Nothing goes uncounted: the next record says how many there were.
         self.assertGreater(events[-1].detail, 4900)
 
+    def test_the_allowance_outlives_a_wrap_of_the_ticks(self):
+        for days in (1, 7, 11):
+            ticks = FakeTicks()
+            allowance = Allowance(ticks)
+            while allowance.take():
+                pass
+            ticks.advance_ms(days * 86_400_000)
+            self.assertTrue(allowance.take())
+
 
 class Latency(unittest.TestCase):
     def test_percentiles(self):

@@ -105,6 +105,9 @@ def _make_world(badges: list[bytes], settings: dict[str, Any]) -> Iterator[World
             world.folder / "police.csv",
             [people.Person("", uid, "responder") for uid in badges],
         )
+        if "strike_pulse_ms" in settings:
+            # The badges here are responders'.
+            settings = {"responder_pulse_ms": settings["strike_pulse_ms"], **settings}
         world.provision(broker_host="", **settings)
         yield world
 

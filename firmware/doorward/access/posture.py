@@ -24,7 +24,6 @@ from ..values import (
     LOCKDOWN,
     NORMAL,
     POSTURE_CHANGED,
-    POSTURES,
     RELEASE,
     TEAM_HOLD,
     TEAM_HOLD_OVER,
@@ -94,8 +93,6 @@ class Posture:
     def follow_switch(self, is_on: bool) -> None:
         """Follow the lockdown switch, or the panic button, which is never turned back."""
         if is_on:
-            if self._switch_bit == _ORDER:
-                self.ordered_by = _NO_ISSUER
             self._take_on(BY_SWITCH, self._base, self._locked_by | self._switch_bit, 0)
         elif self._locked_by & _SWITCH:
             self._take_on(BY_SWITCH, self._base, self._locked_by & ~_SWITCH, self._open_until_s)
@@ -129,7 +126,6 @@ class Posture:
         elif action == END_TEAM_HOLD:
             self._end_team_hold(BY_GESTURE, badge_id)
         elif action == BEGIN_LOCKDOWN:
-            self.ordered_by = _NO_ISSUER
             self._take_on(BY_GESTURE, self._base, self._locked_by | _ORDER, 0, badge_id)
         elif action == END_LOCKDOWN:
             self._take_on(BY_KEY_HOLDER, self._base, self._locked_by & _SWITCH, 0, badge_id)
@@ -157,9 +153,10 @@ class Posture:
 
     def obey(self, command: Command, issuer_id: bytes) -> None:
         """Take on what an issuer's command orders."""
+        is_closing = command.kind in (LOCK_DOWN, DISABLE)
         if command.kind == LOCK_DOWN:
             self.ordered_by = issuer_id
-        self._take_on(BY_COMMAND, *self.after(command))
+        self._take_on(BY_COMMAND, *self.after(command), is_closing=is_closing)
 
     async def keep(self, beat) -> None:
         """Write the posture to flash as it changes. Critical; beats every second, but for the time
@@ -181,10 +178,17 @@ class Posture:
                     await asyncio.sleep_ms(_LOOK_MS)
 
     def _take_on(
-        self, cause: int, base: int, locked_by: int, open_until_s: int, badge_id: bytes = b""
+        self,
+        cause: int,
+        base: int,
+        locked_by: int,
+        open_until_s: int,
+        badge_id: bytes = b"",
+        is_closing: bool = False,
     ) -> None:
         before = self.current
-        if locked_by & ~self._locked_by or base == DISABLED:
+        is_closing = is_closing or bool(locked_by & ~self._locked_by)
+        if is_closing:
             self.closings += 1
         if not locked_by & _ORDER:
             self.ordered_by = _NO_ISSUER
@@ -192,11 +196,12 @@ class Posture:
         self._locked_by = locked_by
         self._open_until_s = open_until_s
         self._changed.set()
-        self._tell(before, cause, badge_id)
+        self._tell(before, cause, badge_id, is_closing)
 
-    def _tell(self, before: int, cause: int, badge_id: bytes) -> None:
+    def _tell(self, before: int, cause: int, badge_id: bytes, is_closing: bool = False) -> None:
         now = self.current
-        if now == before:
+        # One more who wants a lockdown that is on already ends what was held open inside it.
+        if now == before and not is_closing:
             return
         # A lockdown shuts what a team held open; inside it, the next team may hold anew.
         if now in (LOCKDOWN, DISABLED) and self.is_team_hold:
@@ -222,8 +227,9 @@ class Posture:
                 _POSTURE, stored
             )
         # A value from a later firmware is not understood; the closed posture is the safe reading.
-        if len(stored) != _POSTURE_BYTES or self._base >= len(POSTURES):
-            self._base = LOCKDOWN
+        if len(stored) != _POSTURE_BYTES or self._base not in (NORMAL, DISABLED):
+            self._base = NORMAL
+            self._locked_by = _ORDER
 
 
 def _nobody(code: int, cause: int, badge_id: bytes) -> None:

@@ -5,8 +5,10 @@ A taker is made for one object. `check_header` looks at what a header alone can 
 `finish` puts it in force.
 """
 
+import gc
 import hashlib
 
+from .. import const
 from ..hal.roles import PAGE_BYTES, SECTOR_BYTES
 from ..trust import objects
 from ..trust.keyring import (
@@ -41,6 +43,7 @@ from .denylist import DenyList, check_header, check_order
 from .shelf import Place, Shelf
 
 _LAST_COUNTER = 0xFFFFFFFF
+_PIECES_TO_COLLECT = const(8)
 
 
 class Accepted:
@@ -241,8 +244,20 @@ class ListTaker(_ShelfTaker):
         if not isinstance(written, Allowlist) or written.header.pack() != self._header.pack():
             raise Refused(FLASH_FAULT)
         rows = _RowCheck(self.issuer)
+        pieces = 0
+
+        async def pause() -> None:
+            # Each piece leaves some 7 KB of garbage. Collected here, in a slice of its own, it
+            # makes none of the others long.
+            nonlocal pieces
+            pieces += 1
+            await self._pause()
+            if pieces % _PIECES_TO_COLLECT == 0:
+                gc.collect()
+                await self._pause()
+
         # The hash goes first: rows of a body that is not the signed one prove nothing.
-        if not await written.is_whole(self._pause, rows.look):
+        if not await written.is_whole(pause, rows.look):
             raise Refused(BAD_BODY_HASH)
         if rows.code:
             raise Refused(rows.code)

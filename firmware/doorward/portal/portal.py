@@ -77,6 +77,7 @@ class Portal:
         self._is_in_service = False
         self._fire.begin()
         self._door.begin()
+        self._lockdown.begin()
         if self._fire.is_active:
             self._strike.set_fire(True)
         else:
@@ -168,6 +169,8 @@ class Portal:
         turned. Neither may block. beat(): called after every sample.
         """
         self._begin(on_event)
+        # The switch may have been turned while the board was off: where it stands now counts.
+        on_lockdown(self._lockdown.is_active)
         while True:
             self.look(on_event, on_lockdown)
             beat()
