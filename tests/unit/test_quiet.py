@@ -3,7 +3,8 @@
 import asyncio
 import unittest
 
-from doorward.quiet import Gate
+from doorward import quiet
+from doorward.quiet import Breather, Gate
 from support import FakeTicks
 
 real_sleep_ms = asyncio.sleep_ms
@@ -62,3 +63,38 @@ class Quiet(unittest.TestCase):
             self.ticks.advance_ms(3_600_000)
             self.gate.polled()
             self.assertTrue(self.gate.is_quiet())
+
+
+class Breathing(unittest.TestCase):
+    def setUp(self):
+        self.slices = []
+        self.gc = quiet.gc
+        # To be found as a module's function: this stands in for the module.
+        quiet.gc = self
+
+        async def sleep_ms(ms):
+            self.slices.append("others")
+            await real_sleep_ms(ms)
+
+        asyncio.sleep_ms = sleep_ms
+
+    def tearDown(self):
+        quiet.gc = self.gc
+        asyncio.sleep_ms = real_sleep_ms
+
+    def collect(self):
+        self.slices.append("collection")
+
+    def test_a_collection_has_a_slice_of_its_own(self):
+        breather = Breather()
+
+        async def work():
+            for _ in range(40):
+                self.slices.append("work")
+                await breather.pause()
+
+        asyncio.run(work())
+        self.assertEqual(self.slices.count("collection"), 2)
+        for at in range(0, len(self.slices), 2):
+            self.assertNotEqual(self.slices[at], "others")
+            self.assertEqual(self.slices[at + 1], "others")

@@ -63,7 +63,10 @@ def build(board: str, *, is_development: bool = False) -> Path:
             f"-DMICROPY_BOARD={board}",
             f"-DMICROPY_FROZEN_MANIFEST={manifest}",
             "-DPICO_NO_PICOTOOL=1",
-            "-DCMAKE_BUILD_TYPE=MinSizeRel",
+            # For speed, where the port's own choice is for size: a garbage collection takes 18 ms
+            # of the 25 that a slice may have, and 22 otherwise. GCC then warns of MicroPython's libm.
+            "-DCMAKE_BUILD_TYPE=Release",
+            "-DCMAKE_C_FLAGS_RELEASE=-O2 -DNDEBUG -Wno-error=maybe-uninitialized",
         ],
     )
     _step(

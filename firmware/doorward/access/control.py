@@ -1,9 +1,8 @@
 """Access: what the door holds, asked about one badge."""
 
-import asyncio
-
 from .. import const, state
 from ..hal.roles import FlashRegion
+from ..quiet import Breather
 from ..trust.keyring import KeyRing, read_ring
 from ..trust.objects import ALLOWLIST_TYPE, COMMAND_TYPE, Header
 from ..trust.primitives import HmacKey
@@ -77,13 +76,14 @@ class Access:
         self.posture = Posture(kept, gate, time, ticks, settings)
         self._gestures = Gestures(ticks, settings)
         self._gate = gate
+        self._pause = Breather().pause
         self._given = given
         self._site_key = HmacKey(given.require(state.SITE_KEY))
         self._time = time
 
     def open_intake(self) -> Intake:
         """Return an intake for one carrier."""
-        return Intake(self.shelf, self._gate, _pause, self)
+        return Intake(self.shelf, self._gate, self._pause, self)
 
     def follow_time(self) -> None:
         """Do what is due by now. To be called every second or so."""
@@ -217,13 +217,9 @@ class Access:
         """Hash every list in force against its header; drop and return the Issuers that fail."""
         failed = []
         for allowlist in list(self.shelf.lists):
-            is_whole = await allowlist.is_whole(_pause)
+            is_whole = await allowlist.is_whole(self._pause)
             # A list that was replaced meanwhile is nobody's concern.
             if not is_whole and allowlist in self.shelf.lists:
                 self.shelf.drop(allowlist)
                 failed.append(allowlist.issuer)
         return failed
-
-
-async def _pause() -> None:
-    await asyncio.sleep_ms(0)

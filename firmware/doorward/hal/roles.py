@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SECTOR_BYTES = const(4096)
 PAGE_BYTES = const(256)
+_BLANK_PAGE = b"\xff" * 256
 # Snapshots (state.py) of the two small stores.
 PROVISION_SLOT_BYTES = const(12288)
 STATE_SLOT_BYTES = const(1024)
@@ -71,11 +72,11 @@ class FlashRegion:
     def is_blank(self, offset: int, length: int) -> bool:
         """Is every byte of the range 0xFF? Reads in pieces of at most PAGE_BYTES."""
         buf = bytearray(PAGE_BYTES)
+        view = memoryview(buf)
         while length:
             take = min(PAGE_BYTES, length)
-            view = memoryview(buf)[:take]
-            self.read_into(offset, view)
-            if bytes(view) != b"\xff" * take:
+            self.read_into(offset, view[:take])
+            if view[:take] != _BLANK_PAGE[:take]:
                 return False
             offset += take
             length -= take
