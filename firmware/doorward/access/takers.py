@@ -7,7 +7,6 @@ A taker is made for one object. `check_header` looks at what a header alone can 
 
 import hashlib
 
-from .. import const
 from ..hal.roles import PAGE_BYTES, SECTOR_BYTES
 from ..trust import objects
 from ..trust.keyring import (
