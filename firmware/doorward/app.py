@@ -9,6 +9,7 @@ from .receiver import Allowance, Receiver
 from .values import (
     BOOT,
     BY_GESTURE,
+    BY_SWITCH,
     CLOCK_QUALITIES,
     CONFIG_REFUSED,
     DECISION_FAULT,
@@ -89,6 +90,8 @@ class App:
         self._refusals = Allowance(ticks)
         # Apart, so that a chattering door contact cannot use up what a fire alarm needs.
         self._input_events: dict[int, Allowance] = {}
+        self._switch_events = Allowance(ticks, *_SELDOM)
+        self._untold_turns = 0
         self.supervisor: Any = None
         self.uplink: Any = None
         self.console: Any = None
@@ -142,6 +145,8 @@ class App:
         # What was over before the door came up must not release it for a moment.
         self._access.follow_time()
         self._access.posture.on_change = self._follow_posture
+        # Nothing is remembered of the switch, and no tap may be decided before it is obeyed.
+        self._access.posture.follow_switch(self._portal.is_lockdown_demanded)
         self._hold_what_is_held()
         add, add_other = self.supervisor.add, self.supervisor.add_other
         add("reader", self._watch_reader, _PROMPT_MS)
@@ -327,10 +332,27 @@ class App:
         if code == TEAM_HOLD_OVER and cause == BY_GESTURE:
             # The tap that locks has released the door for its own time.
             self._portal.lock()
-        event = Event(code, self._ticks.ticks_ms(), reason=cause)
-        event.badge_id = badge_id
-        self.note(event)
+        if code == POSTURE_CHANGED and cause == BY_SWITCH:
+            self._untold_turns += 1
+            self._tell_of_the_switch()
+        else:
+            event = Event(code, self._ticks.ticks_ms(), reason=cause)
+            event.badge_id = badge_id
+            self.note(event)
         self._show_standing()
+
+    def _tell_of_the_switch(self) -> None:
+        """Record that it changed the posture, and how often it did since the last such record.
+
+        A loose wire does so all second: what there is no allowance for is told as soon as there is,
+        so that how the switch was left is in the journal.
+        """
+        if self._untold_turns and self._switch_events.take():
+            detail = self._untold_turns - 1
+            self._untold_turns = 0
+            self.note(
+                Event(POSTURE_CHANGED, self._ticks.ticks_ms(), reason=BY_SWITCH, detail=detail)
+            )
 
     def _hold_what_is_held(self) -> None:
         posture = self._access.posture
@@ -352,6 +374,7 @@ class App:
             self._time.now_s()
             self._access.follow_time()
             self._count_uptime()
+            self._tell_of_the_switch()
             self._show_standing()
             await asyncio.sleep_ms(_TICK_MS)
 

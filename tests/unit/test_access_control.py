@@ -7,6 +7,7 @@ import support
 from doorward import state
 from doorward.access.command import Command
 from doorward.access.control import Access, blind
+from doorward.access.gesture import BEGIN_LOCKDOWN
 from doorward.config import Config
 from doorward.hal.roles import PROVISION_SLOT_BYTES, SECTOR_BYTES, STATE_SLOT_BYTES
 from doorward.trust.keyring import read_ring
@@ -255,7 +256,7 @@ class PostureTest(AccessCase):
             await asyncio.sleep_ms(5)
             keeping.cancel()
 
-        self.access.posture.follow_switch(True)
+        self.access.posture.follow_gesture(BEGIN_LOCKDOWN, b"principal")
         asyncio.run(keep())
         self.start()
         self.assertEqual(self.posture(), LOCKDOWN)

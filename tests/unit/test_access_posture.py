@@ -72,8 +72,8 @@ class PostureCase(unittest.TestCase):
         self.changes = []
         self.posture.on_change = lambda *change: self.changes.append(change)
 
-    def restart(self):
-        """Let it be written, then start anew."""
+    def keep(self):
+        """Let it be written."""
 
         async def keep():
             keeping = asyncio.create_task(self.posture.keep(lambda: None))
@@ -81,7 +81,16 @@ class PostureCase(unittest.TestCase):
             keeping.cancel()
 
         asyncio.run(keep())
+
+    def restart(self):
+        """Let it be written, then start anew."""
+        self.keep()
         self.start()
+
+    def store(self, value):
+        """Put a value into the state that the next start finds."""
+        snapshots = state.Snapshots(self.kept, STATE_SLOT_BYTES)
+        run_through(snapshots.commit({state.POSTURE: value}, OpenGate()))
 
     def order(self, kind, argument=0):
         self.posture.obey(Command(kind, NOW_S + 60, argument=argument), b"district")
@@ -98,25 +107,42 @@ class SwitchTest(PostureCase):
         self.check(NORMAL)
         self.assertEqual(self.changes, [(POSTURE_CHANGED, BY_SWITCH, b"")] * 2)
 
-    def test_survives_restarts_until_it_is_turned_back(self):
-        self.posture.follow_switch(True)
-        for _ in range(3):
-            self.restart()
-            self.check(LOCKDOWN)
-        self.posture.follow_switch(False)
+    def test_is_written_nowhere_however_often_it_is_turned(self):
+        self.order(LOCK_DOWN)
+        self.order(RELEASE)
         self.restart()
+        before = self.kept.programs
+        for _ in range(100):
+            self.posture.follow_switch(True)
+            self.keep()
+            self.check(LOCKDOWN)
+            self.posture.follow_switch(False)
+            self.keep()
+        self.assertEqual(self.kept.programs, before)
+
+    def test_is_not_written_with_an_order_either(self):
+        self.posture.follow_switch(True)
+        packed = self.posture.packed_after(Command(ENABLE, NOW_S + 60), b"district")
+        self.store(packed)
+        self.start()
+        self.check(NORMAL)
+        self.posture.follow_switch(True)
+        self.order(LOCK_DOWN)
+        self.restart()
+        self.check(LOCKDOWN)
+        self.order(RELEASE)
         self.check(NORMAL)
 
-    def test_one_that_was_turned_back_meanwhile_ends_it_at_the_start(self):
-        self.posture.follow_switch(True)
-        self.restart()
-        # The portal tells where the switch stands.
+    def test_one_that_an_earlier_firmware_wrote_down_does_not_lock(self):
+        self.store(bytes((NORMAL, 1)) + bytes(12))
+        self.start()
+        self.check(NORMAL)
         self.posture.follow_switch(False)
+        self.restart()
         self.check(NORMAL)
 
     def test_a_posture_that_nobody_knows_is_a_lockdown_that_a_release_ends(self):
-        snapshots = state.Snapshots(self.kept, STATE_SLOT_BYTES)
-        run_through(snapshots.commit({state.POSTURE: b"\x09"}, OpenGate()))
+        self.store(b"\x09")
         self.start()
         self.check(LOCKDOWN)
         self.order(RELEASE)

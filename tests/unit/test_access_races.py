@@ -3,6 +3,7 @@
 import unittest
 
 from doorward import state
+from doorward.access.command import Command
 from doorward.hal.roles import SECTOR_BYTES, STATE_SLOT_BYTES, FlashFault
 from doorward.trust.objects import ALLOWLIST_TYPE, COMMAND_TYPE, DENY_LIST_TYPE
 from doorward.values import (
@@ -10,6 +11,7 @@ from doorward.values import (
     CLOCK_UNSET,
     FLASH_FAULT,
     GRANTED,
+    HOLD_OPEN,
     LOCKDOWN,
     LOCKED_DOWN,
     NO_CLOCK,
@@ -179,13 +181,14 @@ class WaitingTest(TrustCase):
         code = self.send_while("unlock_12.dwc", lambda: self.time.set(ISSUED_S + 3600))
         self.assertEqual(code, TOO_LATE)
 
-    def test_a_lockdown_by_switch_is_not_written_over(self):
-        code = self.send_while("lockdown_10.dwc", lambda: self.access.posture.follow_switch(True))
+    def test_what_is_ordered_in_between_is_not_written_over(self):
+        order = Command(HOLD_OPEN, ISSUED_S + 60, argument=ISSUED_S + 60)
+        code = self.send_while(
+            "unlock_12.dwc", lambda: self.access.posture.obey(order, self.police_id)
+        )
         self.assertIsNone(code)
         self.start()
-        self.send("release_11.dwc")
-        # What was written last knew of the switch.
-        self.assertEqual(self.posture(), LOCKDOWN)
+        self.assertEqual(self.posture(), UNLOCKED)
 
 
 class ReleaseWithoutClockTest(TrustCase):

@@ -2,13 +2,17 @@
 
 import unittest
 
-from doorward import values
+from doorward import state, values
+from doorward.access.gesture import BEGIN_LOCKDOWN
+from doorward.access.posture import Posture as RealPosture
 from doorward.app import App
+from doorward.config import Config as Settings
+from doorward.hal.roles import SECTOR_BYTES, STATE_SLOT_BYTES
 from doorward.health import Taps
 from doorward.receiver import Allowance, Receiver
 from doorward.values import Badge, Decision, Entry
 from doorward.walltime import WallTime
-from support import FakeTicks, OpenGate
+from support import FakeTicks, MemoryFlash, OpenGate, asyncio
 
 
 class Config:
@@ -127,6 +131,156 @@ class Latency(unittest.TestCase):
         for _ in range(7_000):
             taps.add(True, 90_000)
         self.assertEqual((taps.percentile_ms(50), taps.percentile_ms(99)), (6, 91))
+
+
+class Things:
+    """Whatever has these attributes."""
+
+    def __init__(self, **things):
+        for name in things:
+            setattr(self, name, things[name])
+
+
+def nothing(*args):
+    pass
+
+
+class Supervisor:
+    """Takes the tasks; `run` runs none of them but tells how the door stood before the first."""
+
+    def __init__(self, look):
+        self.look = look
+        self.tasks = {}
+        self.revived = 0
+
+    def cause(self):
+        return values.POWER_ON, 0
+
+    def add(self, name, call, deadline_ms):
+        self.tasks[name] = call
+
+    def add_other(self, name, call, *, is_once=False):
+        self.tasks[name] = call
+
+    async def run(self):
+        self.look()
+
+
+class Start(unittest.TestCase):
+    """A door whose rooms are not there, with a real posture."""
+
+    def setUp(self):
+        self.board = Board([])
+        self.board.tasks = tuple
+        self.board.network = None
+        self.journal = Journal([])
+        self.is_switch_on = False
+        self.time = WallTime(self.board.ticks)
+        self.start()
+
+    def start(self):
+        kept = state.Snapshots(MemoryFlash(2 * SECTOR_BYTES), STATE_SLOT_BYTES)
+        settings = Settings({"site": "school", "door": "front"})
+        ticks = self.board.ticks
+        self.posture = RealPosture(kept, OpenGate(), self.time, ticks, settings)
+        access = Things(
+            posture=self.posture,
+            shelf=Things(corrupt=[], lists=[], denials=[], ring=Things(version=1)),
+            follow_time=nothing,
+        )
+        portal = Things(
+            is_lockdown_demanded=self.is_switch_on,
+            hold=nothing,
+            lock=nothing,
+            stand=nothing,
+            watch_strike=nothing,
+            play=nothing,
+        )
+        reader = Things(is_up=True)
+        self.journal.run = self.journal.tend = nothing
+        self.app = App(
+            self.board, settings, self.time, OpenGate(), reader, access, portal, self.journal, 7
+        )
+        self.app.supervisor = Supervisor(self.look)
+        self.app.uplink = Things(run=nothing, is_wanted=False, is_connected=False)
+        self.app.console = Things(run=nothing)
+
+    def look(self):
+        self.posture_before_tasks = self.posture.current
+
+    def run_app(self):
+        asyncio.run(self.app.run())
+
+    def events(self):
+        return [(event.code, event.reason) for event in self.journal.events]
+
+
+class LockdownSwitch(Start):
+    TURN = (values.POSTURE_CHANGED, values.BY_SWITCH)
+
+    def test_where_it_stands_at_the_start_counts_before_any_tap(self):
+        self.run_app()
+        self.assertEqual(self.posture_before_tasks, values.NORMAL)
+        self.assertNotIn(self.TURN, self.events())
+        self.is_switch_on = True
+        self.start()
+        self.run_app()
+        self.assertEqual(self.posture_before_tasks, values.LOCKDOWN)
+        self.assertEqual(self.events()[-1], self.TURN)
+
+    def turn(self, times):
+        for _ in range(times):
+            self.posture.follow_switch(self.posture.current == values.NORMAL)
+            self.board.ticks.advance_ms(100)
+
+    def tick(self):
+        """Let the tick have its turn once."""
+
+        async def once():
+            await self.app.supervisor.tasks["tick"](self.beat)
+
+        self.turns = 0
+        try:
+            asyncio.run(once())
+        except EOFError:
+            pass
+
+    def beat(self):
+        self.turns += 1
+        if self.turns > 1:
+            raise EOFError()
+
+    def test_a_calm_one_is_recorded_each_time(self):
+        self.run_app()
+        for _ in range(200):
+            self.turn(1)
+            self.board.ticks.advance_ms(60_000)
+        self.assertEqual(self.events().count(self.TURN), 200)
+
+    def test_a_loose_one_does_not_fill_the_journal_and_how_it_is_left_is_told(self):
+        self.run_app()
+        self.turn(2001)
+        told = self.events().count(self.TURN)
+        self.assertTrue(1 < told < 60, told)
+        self.tick()
+        self.assertEqual(self.events().count(self.TURN), told)
+        self.board.ticks.advance_ms(60_000)
+        self.tick()
+        last = self.journal.events[-1]
+        self.assertEqual((last.code, last.reason), self.TURN)
+        self.assertEqual(last.posture, values.LOCKDOWN)
+        turns = [event for event in self.journal.events if event.code == values.POSTURE_CHANGED]
+        # Nothing goes uncounted.
+        self.assertEqual(len(turns) + sum(event.detail for event in turns), 2001)
+        self.board.ticks.advance_ms(60_000)
+        self.tick()
+        self.assertIs(self.journal.events[-1], last)
+
+    def test_its_flood_takes_nothing_from_orders(self):
+        self.run_app()
+        self.turn(2000)
+        self.posture.follow_gesture(BEGIN_LOCKDOWN, b"principal")
+        self.assertEqual(self.events()[-1], (values.POSTURE_CHANGED, values.BY_GESTURE))
 
 
 class Tap(unittest.TestCase):

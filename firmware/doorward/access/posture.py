@@ -40,7 +40,7 @@ from .gesture import (
 )
 
 # Who wants the lockdown that is on: it ends when nobody does.
-_SWITCH = const(1)  # while the switch is on
+_SWITCH = const(1)  # while the switch is on; never written: where it stands at the start counts
 _ORDER = const(2)  # a command, a badge, or a panic button: until a release or a key-holder
 # base posture, who wants the lockdown, Unix seconds until which it is held open, ordered by whom
 _POSTURE = "<BBI8s"
@@ -149,7 +149,7 @@ class Posture:
         """Return the value that state keeps of the posture once an issuer's command is obeyed."""
         base, locked_by, open_until_s = self.after(command)
         ordered_by = issuer_id if command.kind == LOCK_DOWN else self.ordered_by
-        return struct.pack(_POSTURE, base, locked_by, open_until_s, ordered_by)
+        return struct.pack(_POSTURE, base, locked_by & _ORDER, open_until_s, ordered_by)
 
     def obey(self, command: Command, issuer_id: bytes) -> None:
         """Take on what an issuer's command orders."""
@@ -215,7 +215,7 @@ class Posture:
 
     def _packed(self) -> bytes:
         return struct.pack(
-            _POSTURE, self._base, self._locked_by, self._open_until_s, self.ordered_by
+            _POSTURE, self._base, self._locked_by & _ORDER, self._open_until_s, self.ordered_by
         )
 
     def _recall(self) -> None:
@@ -223,9 +223,10 @@ class Posture:
         if stored is None:
             return
         if len(stored) == _POSTURE_BYTES:
-            self._base, self._locked_by, self._open_until_s, self.ordered_by = struct.unpack(
+            self._base, locked_by, self._open_until_s, self.ordered_by = struct.unpack(
                 _POSTURE, stored
             )
+            self._locked_by = locked_by & _ORDER
         # A value from a later firmware is not understood; the closed posture is the safe reading.
         if len(stored) != _POSTURE_BYTES or self._base not in (NORMAL, DISABLED):
             self._base = NORMAL

@@ -166,11 +166,9 @@ class Portal:
 
         on_event(code, detail): called at once for what happens, a key of EVENTS and its detail;
         where it has none, on_event(code). on_lockdown(is_on): called when the lockdown switch was
-        turned. Neither may block. beat(): called after every sample.
+        turned; where it stood before is `is_lockdown_demanded`. Neither may block. beat(): called after every sample.
         """
         self._begin(on_event)
-        # The switch may have been turned while the board was off: where it stands now counts.
-        on_lockdown(self._lockdown.is_active)
         while True:
             self.look(on_event, on_lockdown)
             beat()
