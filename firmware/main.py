@@ -36,8 +36,8 @@ async def build(board: roles.Board) -> App:
     journal = Journal(board.journal, kept, journal_key, time, ticks, gate, boot)
 
     door = App(board, settings, time, gate, reader, access, portal, journal, boot)
-    last_words = journal.flush
-    door.supervisor = Supervisor(board, kept, gate, portal.make_safe, last_words, door.note_death)
+    last_acts = (portal.make_safe, access.posture.keep_now, journal.flush)
+    door.supervisor = Supervisor(board, kept, gate, *last_acts, door.note_death)
     door.config_fault = config_fault
     door.once = (("keep-config", lambda: config.keep_good(given, gate)),)
     psk = given.require(state.UPLINK_KEY)

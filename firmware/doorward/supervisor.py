@@ -128,12 +128,12 @@ class Supervisor:
     """
 
     def __init__(
-        self, board, kept: state.Snapshots, gate, make_safe, last_words, note_death
+        self, board, kept: state.Snapshots, gate, make_safe, keep_now, last_words, note_death
     ) -> None:
         """kept: keeps the cause of a restart. gate: what forgetting it waits for.
 
-        make_safe: brings the outputs to rest. last_words: coroutine function, makes durable what
-        was noted. note_death(number, is_critical): called when a task ended or raised; whether
+        make_safe: brings the outputs to rest. keep_now: writes at once what is in force and still
+        waits to be written. last_words: coroutine function, makes durable what was noted. note_death(number, is_critical): called when a task ended or raised; whether
         that is worth a record is left to it.
         """
         self._board = board
@@ -141,6 +141,7 @@ class Supervisor:
         self._kept = kept
         self._gate = gate
         self._make_safe = make_safe
+        self._keep_now = keep_now
         self._last_words = last_words
         self._note_death = note_death
         self._names: list[str] = []
@@ -208,20 +209,20 @@ class Supervisor:
             self._reset()
 
     async def restart(self, cause: int, number: int = 0) -> None:
-        """Outputs safe, the cause recorded, the last records onto flash, reset; come what may.
+        """Outputs safe, posture and cause kept, the last records onto flash, reset; come what may.
 
         cause: a key of RESTART_CAUSES. number: the task's. Returns on no board.
         """
         try:
             _attempt(self._make_safe)
-            _attempt(self._record, cause, number)
+            self._record(cause, number)
             await asyncio.wait_for_ms(self._last_words(), _LAST_WORDS_MS)
         except Exception as error:
             _attempt(self._board.report, "last records lost", error)
         finally:
             # Others had their turns meanwhile: one may have erased the record for its own, one may
-            # have released the strike.
-            _attempt(self._record, cause, number)
+            # have released the strike, one may have begun a lockdown.
+            self._record(cause, number)
             self._reset()
 
     async def _watch(self) -> _Critical:
@@ -280,7 +281,8 @@ class Supervisor:
         _attempt(self._board.report, other.name + " is started anew", other.error)
 
     def _record(self, cause: int, number: int) -> None:
-        _keep(self._kept, cause, number)
+        _attempt(self._keep_now)
+        _attempt(_keep, self._kept, cause, number)
 
     async def _forget_cause(self) -> None:
         """Once it is durably told, the next start must not tell it again."""

@@ -137,8 +137,8 @@ class Things:
     """Whatever has these attributes."""
 
     def __init__(self, **things):
-        for name in things:
-            setattr(self, name, things[name])
+        for name, thing in things.items():
+            setattr(self, name, thing)
 
 
 def nothing(*args):

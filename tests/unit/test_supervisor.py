@@ -6,11 +6,14 @@ import sys
 import unittest
 
 from doorward import state, values
+from doorward.access.posture import Posture
+from doorward.config import Config
 from doorward.hal import unix
 from doorward.hal.roles import STATE_SLOT_BYTES, FlashFault
 from doorward.quiet import Gate
 from doorward.supervisor import Supervisor, fail_start
 from doorward.trust.primitives import run_through
+from doorward.walltime import WallTime
 from support import FakeTicks, MemoryFlash, OpenGate
 
 try:
@@ -97,12 +100,25 @@ class World:
             self.kept,
             OpenGate(),
             self.board.make_safe,
+            lambda: None,
             self.speak,
             lambda number, is_critical: self.deaths.append((number, is_critical)),
         )
 
     def now_ms(self):
         return self.board.ticks.now_us // 1000
+
+    def posture(self, gate):
+        """Return the posture that is kept, of a door with a panic button."""
+        settings = Config({"lockdown_ends_by": "release"})
+        time = WallTime(self.board.ticks)
+        return Posture(self.kept, gate, time, self.board.ticks, settings)
+
+    def use_up_state(self):
+        """Write until the next commit must wait for an erase."""
+        while not self.kept._due_sectors():
+            number = bytes((self.kept._sequence, 0, 0, 0))
+            run_through(self.kept.commit({state.BOOT_COUNT: number}, OpenGate()))
 
     async def speak(self):
         self.words += 1
@@ -143,6 +159,13 @@ class World:
     def next(self, cause=values.POWER_ON):
         """Return the world after the restart."""
         return World(self.board.state, cause)
+
+
+class ClosedGate:
+    """A gate in front of which somebody holds a badge to the reader for ever."""
+
+    async def run(self, call, *args):
+        await asyncio.Event().wait()
 
 
 async def hang(beat):
@@ -289,7 +312,8 @@ class Restart(unittest.TestCase):
         async def endless_words():
             await asyncio.Event().wait()
 
-        for name in ("_make_safe", "_note_death", "_last_words", "endless", "report", "flash"):
+        names = "_make_safe _note_death _keep_now _last_words endless report flash"
+        for name in names.split():
             world = World()
             world.supervisor.add("reader", fail, DEADLINE_MS)
             if name == "_last_words":
@@ -319,6 +343,36 @@ class Restart(unittest.TestCase):
         world.supervisor.add("reader", fail, DEADLINE_MS)
         self.assertTrue(world.run())
         self.assertEqual(world.board.calls[-3:], ["released", "safe", "reset"])
+
+    def test_a_lockdown_that_still_waits_for_quiet_is_not_lost(self):
+        for failing in (end, fail, hang, run_out):
+            world = World()
+            world.use_up_state()
+            posture = world.posture(ClosedGate())
+
+            async def second(beat, world=world, posture=posture, failing=failing):
+                await world.until(1000, beat)
+                posture.follow_switch(True)
+                await failing(beat)
+
+            world.supervisor._keep_now = posture.keep_now
+            world.supervisor.add("posture", posture.keep, 120_000)
+            world.supervisor.add("inputs", second, DEADLINE_MS)
+            self.assertTrue(world.run())
+            self.assertEqual(world.next().posture(OpenGate()).current, values.LOCKDOWN)
+
+    def test_nor_one_that_begins_during_the_last_words(self):
+        world = World()
+        posture = world.posture(ClosedGate())
+
+        async def speak():
+            posture.follow_switch(True)
+
+        world.supervisor._keep_now = posture.keep_now
+        world.supervisor._last_words = speak
+        world.supervisor.add("reader", fail, DEADLINE_MS)
+        self.assertTrue(world.run())
+        self.assertEqual(world.next().posture(OpenGate()).current, values.LOCKDOWN)
 
     def test_an_ordered_restart(self):
         world = World()

@@ -177,6 +177,13 @@ class Posture:
                     self._changed.set()
                     await asyncio.sleep_ms(_LOOK_MS)
 
+    def keep_now(self) -> None:
+        """Write the posture without waiting for quiet, for a board about to restart: what came in
+        force a moment ago may still wait for it in `keep`. Raises FlashFault."""
+        packed = self._packed()
+        if packed != self._kept.get(state.POSTURE):
+            self._kept.commit_now({state.POSTURE: packed})
+
     def _take_on(
         self,
         cause: int,
