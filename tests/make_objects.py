@@ -241,6 +241,8 @@ OBJECTS = {
     "lockdown_15_other_door.dwc": command(LOCK_DOWN, 15, door="side"),
     "lockdown_16_by_district.dwc": command(LOCK_DOWN, 16, district),
     "lockdown_17.dwc": command(LOCK_DOWN, 17),
+    "release_18_of_lockdown_1.dwc": command(RELEASE, 18, door="main", argument=1),
+    "release_19_of_lockdown_2.dwc": command(RELEASE, 19, door="main", argument=2),
     "command_of_no_kind.dwc": crafted_command(b"\x09" + lockdown_body[1:]),
     "command_of_no_target.dwc": crafted_command(b"\x01\x07" + lockdown_body[2:]),
     "command_too_long.dwc": crafted_command(lockdown_body + b"\x00"),

@@ -188,6 +188,7 @@ class App:
             "restart": {"cause": RESTART_CAUSES.get(cause, "unknown"), "task": task},
             "config_fault": self.config_fault,
             "posture": POSTURES[self._access.posture.current],
+            "lockdown": self._access.posture.lockdown,
             "is_team_hold": self._access.posture.is_team_hold,
             "is_released": self._portal.is_released,
             "inputs": self._portal.inputs(),

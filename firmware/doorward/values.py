@@ -374,7 +374,10 @@ REFUSALS = {
     TOO_FEW_SIGNATURES: ("too-few-signatures", "Fewer root keys signed than the threshold."),
     NOT_PERMITTED: ("not-permitted", "The issuer may not sign this, or not for this door."),
     WRONG_ADDRESS: ("wrong-address", "The object is addressed to another door or group."),
-    TOO_LATE: ("too-late", "The command came after it had expired."),
+    TOO_LATE: (
+        "too-late",
+        "The command has expired, or the lockdown that it names is not the one that is on.",
+    ),
     REPLAYED: ("replayed", "This command, or a later one of its issuer, was obeyed already."),
     NO_CLOCK: ("no-clock", "A door whose clock is unset cannot tell whether this is late."),
     TOO_MANY_DENIED: ("too-many-denied", "More badges than a door denies for one issuer: 512."),

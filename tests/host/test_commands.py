@@ -106,6 +106,22 @@ def test_release_unlock_and_hold_open(order, tmp_path):
         assert (command.kind, command.argument) == (HOLD_OPEN, until_s)
 
 
+def test_release_of_one_lockdown(order, tmp_path):
+    file = tmp_path / "order.dwc"
+    words = ("--door", "main", "--lockdown", 7, "--keyring", RING_FILE)
+    result = order("release", *words)
+    assert ": release of lockdown 7 for door main of north, counter " in result.stdout
+    _, command = written(tmp_path)
+    assert (command.kind, command.argument, command.door) == (RELEASE, 7, "main")
+    assert "lockdown: 7\n" in doorctl("command", "show", file).stdout
+    assert (
+        ": ok: police, release, "
+        in doorctl("command", "verify", file, "--keyring", RING_FILE).stdout
+    )
+    order("release", "--door", "main")
+    assert "lockdown" not in doorctl("command", "show", file).stdout
+
+
 def test_out_of_service_and_back(order, tmp_path):
     for kind, number in (("disable", DISABLE), ("enable", ENABLE)):
         result = order(kind, "--door", "main")
@@ -221,6 +237,10 @@ def test_scope_by_group(tmp_path, order):
         (("lockdown", "--counter", (1 << 32) - 1), 1, "nothing could come after it"),
         (("lockdown", "--counter", 1 << 32), 1, "version 4294967296"),
         (("lockdown", "--keyring", "none.dwk"), 1, "none.dwk"),
+        (("release", "--lockdown", 7), 2, "--lockdown is for --door"),
+        (("release", "--lockdown", 7, "--group", 1), 2, "--lockdown is for --door"),
+        (("release", "--door", "a", "--lockdown", 0), 2, "--lockdown"),
+        (("release", "--door", "a", "--lockdown", 1 << 32), 2, "--lockdown"),
         (("unlock",), 2, "--seconds"),
         (("unlock", "--seconds", 0), 2, "--seconds"),
         (("unlock", "--seconds", 301), 2, "--seconds"),

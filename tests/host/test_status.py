@@ -18,6 +18,7 @@ FOUND = {
     "restart": {"cause": "power-on", "task": 0},
     "config_fault": "",
     "posture": "normal",
+    "lockdown": 0,
     "is_team_hold": False,
     "is_released": False,
     "inputs": {"door": True, "lockdown": False, "mains": False, "later": True},
@@ -50,7 +51,10 @@ FOUND = {
     "memory_free_bytes": 100_000,
 }
 # What a firmware before these did not tell.
-NEWER = ("restart", "config_fault", "is_team_hold", "is_released", "inputs", "network")
+NEWER = (
+    *("restart", "config_fault", "lockdown", "is_team_hold", "is_released", "inputs"),
+    "network",
+)
 
 
 class FakeDoor:
@@ -147,6 +151,7 @@ def test_what_is_wrong_is_red_on_a_terminal(status, changes, line):
             {"posture": "lockdown", "is_team_hold": True},
             "posture       lockdown, held open for a team",
         ),
+        ({"posture": "lockdown", "lockdown": 7}, "lockdown      number 7"),
         ({"is_released": True}, "strike        released"),
         (
             {"uplink": {"is_connected": False, "fault": "no broker configured"}},

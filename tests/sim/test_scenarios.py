@@ -5,6 +5,7 @@ import time
 
 import pytest
 from doorctl import people
+from doorctl.link import DoorRefused
 from doorctl.world import DOOR, wait_until
 from doorward.values import DISABLE, ENABLE, LOCK_DOWN, RELEASE
 
@@ -114,9 +115,13 @@ def test_a_panic_button_and_its_release(site):
     assert site.status()["posture"] == "lockdown"
     with site.cable() as cable:
         cable.push(site.build_command("school", RELEASE, 1))
-        assert cable.status()["posture"] == "normal"
+        assert (cable.status()["posture"], cable.status()["lockdown"]) == ("normal", 0)
         cable.push(site.build_command("school", LOCK_DOWN, 2, door=DOOR))
-        assert cable.status()["posture"] == "lockdown"
+        assert (cable.status()["posture"], cable.status()["lockdown"]) == ("lockdown", 2)
+        with pytest.raises(DoorRefused, match="not the one that is on"):
+            cable.push(site.build_command("school", RELEASE, 3, door=DOOR, argument=1))
+        cable.push(site.build_command("school", RELEASE, 3, door=DOOR, argument=2))
+        assert cable.status()["posture"] == "normal"
 
 
 def test_a_team_goes_in(site):

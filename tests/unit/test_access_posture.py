@@ -122,8 +122,7 @@ class SwitchTest(PostureCase):
 
     def test_is_not_written_with_an_order_either(self):
         self.posture.follow_switch(True)
-        packed = self.posture.packed_after(Command(ENABLE, NOW_S + 60), b"district")
-        self.store(packed)
+        self.store(self.posture.packed_after(Command(ENABLE, NOW_S + 60)))
         self.start()
         self.check(NORMAL)
         self.posture.follow_switch(True)
@@ -134,7 +133,7 @@ class SwitchTest(PostureCase):
         self.check(NORMAL)
 
     def test_one_that_an_earlier_firmware_wrote_down_does_not_lock(self):
-        self.store(bytes((NORMAL, 1)) + bytes(12))
+        self.store(bytes((NORMAL, 1)) + bytes(16))
         self.start()
         self.check(NORMAL)
         self.posture.follow_switch(False)
@@ -183,6 +182,67 @@ class PanicButtonTest(PostureCase):
         self.posture.follow_gesture(END_LOCKDOWN, b"key-holder")
         self.check(NORMAL)
         self.assertEqual(self.changes[-1], (POSTURE_CHANGED, BY_KEY_HOLDER, b"key-holder"))
+
+
+class NumberTest(PostureCase):
+    settings = {"lockdown_ends_by": "release"}
+
+    def check_number(self, number):
+        self.keep()
+        self.assertEqual(self.posture.lockdown, number)
+
+    def test_each_lockdown_by_order_has_one_of_its_own(self):
+        self.check_number(0)
+        self.posture.follow_switch(True)
+        self.check_number(1)
+        # Pressed again, or a contact that chatters.
+        self.posture.follow_switch(False)
+        self.posture.follow_switch(True)
+        self.check_number(1)
+        self.order(RELEASE)
+        self.check_number(0)
+        self.posture.follow_gesture(BEGIN_LOCKDOWN, b"principal")
+        self.check_number(2)
+        self.restart()
+        self.assertEqual(self.posture.lockdown, 2)
+        self.order(LOCK_DOWN)
+        self.check_number(3)
+        self.order(LOCK_DOWN)
+        self.check_number(4)
+        self.order(DISABLE)
+        self.check_number(4)
+        self.order(RELEASE)
+        self.restart()
+        self.assertEqual(self.posture.lockdown, 0)
+        self.order(ENABLE)
+        self.order(LOCK_DOWN)
+        self.check_number(5)
+
+    def test_is_told_once_it_is_durable(self):
+        self.posture.follow_switch(True)
+        self.assertEqual(self.posture.lockdown, 0)
+        # The power goes: the next one has the same number, and nobody was told of the first.
+        self.start()
+        self.posture.follow_switch(True)
+        self.check_number(1)
+
+    def test_one_that_an_earlier_firmware_began_has_none(self):
+        self.store(bytes((NORMAL, 3)) + bytes(4) + b"district")
+        self.start()
+        self.check(LOCKDOWN)
+        self.assertEqual(self.posture.ordered_by, b"district")
+        self.check_number(0)
+        self.order(RELEASE)
+        self.check(NORMAL)
+        self.order(LOCK_DOWN)
+        self.check_number(1)
+
+
+class SwitchNumberTest(PostureCase):
+    def test_a_lockdown_by_the_switch_has_none(self):
+        self.posture.follow_switch(True)
+        self.keep()
+        self.assertEqual(self.posture.lockdown, 0)
 
 
 class OrderTest(PostureCase):

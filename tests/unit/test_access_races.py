@@ -4,10 +4,12 @@ import unittest
 
 from doorward import state
 from doorward.access.command import Command
+from doorward.access.gesture import END_LOCKDOWN
 from doorward.hal.roles import SECTOR_BYTES, STATE_SLOT_BYTES, FlashFault
 from doorward.trust.objects import ALLOWLIST_TYPE, COMMAND_TYPE, DENY_LIST_TYPE
 from doorward.values import (
     BUSY,
+    CLOCK_SYNCED,
     CLOCK_UNSET,
     FLASH_FAULT,
     GRANTED,
@@ -209,6 +211,52 @@ class ReleaseWithoutClockTest(TrustCase):
     def test_ends_no_lockdown_that_was_not_ordered_by_command(self):
         self.access.posture.follow_switch(True)
         self.refuse(NO_CLOCK, "release_11.dwc")
+
+
+class PanicButtonWithoutClockTest(TrustCase):
+    settings = {"lockdown_ends_by": "release"}
+
+    def setUp(self):
+        super().setUp()
+        self.time.set(0, CLOCK_UNSET)
+        self.press()
+
+    def press(self):
+        self.access.posture.follow_switch(True)
+        self.access.posture.follow_switch(False)
+        self.access.posture.keep_now()
+
+    def test_a_release_that_names_it_is_newer_and_ends_it(self):
+        for _ in range(2):
+            self.assertEqual((self.posture(), self.access.posture.lockdown), (LOCKDOWN, 1))
+            self.start()
+        self.refuse(NO_CLOCK, "release_11.dwc")
+        self.send("release_18_of_lockdown_1.dwc")
+        for _ in range(2):
+            self.assertEqual(self.posture(), NORMAL)
+            self.refuse(REPLAYED, "release_18_of_lockdown_1.dwc")
+            self.start()
+
+    def test_one_that_names_another_is_from_before_it_or_a_mistake(self):
+        for quality in (CLOCK_UNSET, CLOCK_SYNCED):
+            self.time.set(ISSUED_S, quality)
+            self.refuse(TOO_LATE, "release_19_of_lockdown_2.dwc")
+            self.assertEqual(self.posture(), LOCKDOWN)
+        self.send("release_18_of_lockdown_1.dwc")
+        self.press()
+        self.send("release_19_of_lockdown_2.dwc")
+        self.assertEqual(self.posture(), NORMAL)
+
+    def test_one_that_names_what_is_over(self):
+        self.access.posture.follow_gesture(END_LOCKDOWN, b"key-holder")
+        self.access.posture.keep_now()
+        self.refuse(TOO_LATE, "release_18_of_lockdown_1.dwc")
+
+    def test_an_order_inside_it_makes_it_another(self):
+        self.send("lockdown_10.dwc")
+        self.refuse(TOO_LATE, "release_18_of_lockdown_1.dwc")
+        self.send("release_19_of_lockdown_2.dwc")
+        self.assertEqual(self.posture(), NORMAL)
 
 
 class HoldOpenBoundsTest(TrustCase):

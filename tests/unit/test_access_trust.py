@@ -313,6 +313,7 @@ class CommandBodyTest(unittest.TestCase):
         for made in (
             Command(LOCK_DOWN, 5),
             Command(RELEASE, 5, door="a" * 24),
+            Command(RELEASE, 5, argument=0xFFFFFFFF, door="a"),
             Command(UNLOCK, 5, argument=300, group=16),
             Command(HOLD_OPEN, 5, argument=0xFFFFFFFF, group=1),
         ):
@@ -325,6 +326,9 @@ class CommandBodyTest(unittest.TestCase):
             Command(9, 5),
             Command(LOCK_DOWN, 0),
             Command(LOCK_DOWN, 5, argument=1),
+            Command(LOCK_DOWN, 5, argument=1, door="a"),
+            Command(RELEASE, 5, argument=1),
+            Command(RELEASE, 5, argument=1, group=1),
             Command(UNLOCK, 5),
             Command(UNLOCK, 5, argument=301),
             Command(HOLD_OPEN, 5),
@@ -531,6 +535,20 @@ class PowerCutTest(TrustCase):
 
             self.prepare = prepare
             self.cut_everywhere("release_11.dwc", look, (LOCKDOWN, 11), (NORMAL, 12))
+
+    def test_release_of_a_numbered_lockdown(self):
+        def look():
+            return self.posture(), self.access.posture.lockdown, self.floor(COMMAND_TYPE)
+
+        def prepare():
+            self.fill_state(2)
+            self.start()
+            self.send("lockdown_10.dwc")
+
+        self.prepare = prepare
+        self.cut_everywhere(
+            "release_18_of_lockdown_1.dwc", look, (LOCKDOWN, 1, 11), (NORMAL, 0, 19)
+        )
 
     def test_key_ring(self):
         def look():

@@ -78,13 +78,22 @@ def lockdown(**options) -> None:
 
 
 @command.command()
+@click.option(
+    "--lockdown",
+    "number",
+    type=click.IntRange(1, (1 << 32) - 1),
+    help="End this lockdown alone, by its number in the door's status: then the door obeys with its "
+    "clock unset, too. Needs --door, because each door counts its own. Default: whichever is on.",
+)
 @_ordering
-def release(**options) -> None:
+def release(number: int | None, **options) -> None:
     """End lockdowns, whoever ordered them, and holding open.
 
     A lockdown switch that is still on goes on being obeyed.
     """
-    _order(RELEASE, **options)
+    if number is not None and options["door"] is None:
+        raise click.UsageError("--lockdown is for --door: each door counts its own")
+    _order(RELEASE, argument=number or 0, **options)
 
 
 @command.command()
@@ -160,8 +169,9 @@ def _order(
         signer = f", obeyed as {_try(data, keyring, groups, str(out)).issuer}'s"
     write_file(out, data)
     what = f"door {door}" if door else f"group {group}" if group else "every door"
+    which = f" of lockdown {argument}" if kind == RELEASE and argument else ""
     click.echo(
-        f"{out}: {COMMANDS[kind]} for {what} of {site}, counter {counter}, "
+        f"{out}: {COMMANDS[kind]}{which} for {what} of {site}, counter {counter}, "
         f"expires {iso(order.expires_s)}{signer}"
     )
 
@@ -184,7 +194,7 @@ def _try(data: bytes, keyring: Path, groups: int | None, name: str) -> Accepted:
 def verify(file: Path, keyring: Path, groups: int | None) -> None:
     """Say whether a door that the command in FILE is for, with this key ring, would obey it now.
 
-    What such a door has obeyed already, this computer does not know.
+    What such a door has obeyed already, and in which lockdown it is, this computer does not know.
     """
     taken = _try(read_file(file, signed.MAX_OBJECT_BYTES), keyring, groups, str(file))
     what = "" if taken.command is None else f", {COMMANDS[taken.command.kind]}"

@@ -177,6 +177,7 @@ def _facts(found: dict) -> list[_Fact]:
         facts.append(_Fact("config", f"REFUSED: {found['config_fault']}", is_wrong=True))
     facts += [
         _Fact("posture", found["posture"] + _held(found.get("is_team_hold"))),
+        *_lockdown(found.get("lockdown")),
         *_strike(found.get("is_released")),
         *_inputs(found.get("inputs")),
         _clock(found["clock"]),
@@ -205,6 +206,11 @@ def _restart(restart: dict | None) -> list[_Fact]:
         return []
     task = f", task {restart['task']}" if restart["task"] else ""
     return [_Fact("started by", restart["cause"] + task, restart["cause"] not in _FINE_STARTS)]
+
+
+def _lockdown(number: int | None) -> list[_Fact]:
+    """What a release may call the lockdown that is on; one by the switch has no number."""
+    return [_Fact("lockdown", f"number {number}")] if number else []
 
 
 def _held(is_team_hold: bool | None) -> str:

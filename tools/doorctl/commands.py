@@ -9,13 +9,13 @@ from doorward.access.shelf import Address
 from doorward.access.takers import Accepted
 from doorward.trust import objects
 from doorward.trust.keyring import KeyRing
-from doorward.values import COMMANDS, HOLD_OPEN, UNLOCK
+from doorward.values import COMMANDS, HOLD_OPEN, RELEASE, UNLOCK
 
 from doorctl import trial
 from doorctl.errors import DoorctlError
 from doorctl.keys import check_site, public_key, seal
 from doorctl.roster import iso, parse_time
-from doorctl.signed import LAST_VERSION, Signed
+from doorctl.signed import LAST_VERSION, Signed, split
 
 MAX_EXPIRY_S = 86400
 # A door refuses to be held open for longer: too-long (33).
@@ -45,8 +45,13 @@ def build_command(
 
 
 def verify(data: bytes, ring: KeyRing, address: Address) -> Accepted:
-    """Return what a door with this key ring would make of a command now. Raises Refused."""
-    return trial.take(data, objects.COMMAND_TYPE, ring, address, int(time.time()))
+    """Return what a door with this key ring would make of a command now. Raises Refused.
+
+    A door to which a release names a lockdown is in that one.
+    """
+    command = parse_command(split(data, objects.COMMAND_TYPE).body)
+    lockdown = command.argument if command.kind == RELEASE else 0
+    return trial.take(data, objects.COMMAND_TYPE, ring, address, int(time.time()), lockdown)
 
 
 def address_of(found: Signed, site: str, groups: int | None = None) -> Address:
@@ -63,7 +68,8 @@ def address_of(found: Signed, site: str, groups: int | None = None) -> Address:
 def describe(found: Signed) -> dict:
     """Return what a command says; its signature is not looked at. Raises Refused.
 
-    Times are ISO 8601 in UTC. Of `seconds` and `until`, None where the command has no such thing.
+    Times are ISO 8601 in UTC. Of `lockdown`, `seconds` and `until`, None where the command has no
+    such thing.
     """
     header = found.header
     command = parse_command(found.body)
@@ -72,6 +78,7 @@ def describe(found: Signed) -> dict:
         "site": header.site,
         "door": command.door or None,
         "group": command.group or None,
+        "lockdown": (command.argument or None) if command.kind == RELEASE else None,
         "seconds": command.argument if command.kind == UNLOCK else None,
         "until": iso(command.argument) if command.kind == HOLD_OPEN else None,
         "counter": header.version,

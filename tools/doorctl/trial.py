@@ -1,11 +1,13 @@
 """A trial: what a door would make of a signed object, asked of the door's own code in memory."""
 
 import hashlib
+import struct
 
 from doorward import config, state
 from doorward.access.command import MAX_GROUP
 from doorward.access.control import SITE_KEY_BYTES, Access
 from doorward.access.intake import Intake
+from doorward.access.posture import ORDERED, POSTURE_VALUE
 from doorward.access.shelf import Address
 from doorward.access.takers import Accepted
 from doorward.hal.roles import (
@@ -17,14 +19,22 @@ from doorward.hal.roles import (
 from doorward.trust import objects
 from doorward.trust.keyring import KeyRing
 from doorward.trust.primitives import no_pause, run_through
-from doorward.values import CLOCK_SYNCED, WRONG_TYPE, Refused
+from doorward.values import CLOCK_SYNCED, NORMAL, WRONG_TYPE, Refused
 from doorward.walltime import WallTime
 
 
-def take(data: bytes, object_type: int, ring: KeyRing, address: Address, now_s: int) -> Accepted:
+def take(
+    data: bytes,
+    object_type: int,
+    ring: KeyRing,
+    address: Address,
+    now_s: int,
+    lockdown: int = 0,
+) -> Accepted:
     """Return what came in force at a door that has nothing yet but `ring`. Raises Refused.
 
     object_type: the only one that is wanted here. now_s: the door's clock, which is synced.
+    lockdown: number of the lockdown that the door is in, 0 = none.
     """
     if objects.parse_header(data).type != object_type:
         raise Refused(WRONG_TYPE)
@@ -33,6 +43,9 @@ def take(data: bytes, object_type: int, ring: KeyRing, address: Address, now_s: 
     provision = {state.KEY_RING: _as_given(ring), state.SITE_KEY: bytes(SITE_KEY_BYTES)}
     run_through(given.commit(provision, gate))
     kept = state.Snapshots(_MemoryFlash(2 * SECTOR_BYTES), STATE_SLOT_BYTES)
+    if lockdown:
+        posture = struct.pack(POSTURE_VALUE, NORMAL, ORDERED, 0, bytes(8), lockdown)
+        run_through(kept.commit({state.POSTURE: posture}, gate))
     # Twice the object: a door keeps room for what other issuers may send.
     room = _MemoryFlash(2 * (len(data) // SECTOR_BYTES + 1) * SECTOR_BYTES)
     time = WallTime(_NoTicks(), now_s, CLOCK_SYNCED)

@@ -49,7 +49,8 @@ class Command:
         kind: a key of COMMANDS.
         door: the door it is for, or "".
         group: the door group it is for, 1 to MAX_GROUP, or 0. Neither door nor group: the site.
-        argument: UNLOCK: seconds, 1 to MAX_UNLOCK_S. HOLD_OPEN: Unix seconds until which. Else 0.
+        argument: UNLOCK: seconds, 1 to MAX_UNLOCK_S. HOLD_OPEN: Unix seconds until which. RELEASE:
+            number of the lockdown that it ends, which is one door's own; 0: whichever. Else 0.
         expires_s: Unix seconds; from then on it is too late.
     """
 
@@ -114,7 +115,7 @@ def parse_command(body: bytes) -> Command:
     if kind not in COMMANDS:
         raise Refused(UNKNOWN_COMMAND)
     name = name.rstrip(b"\x00")
-    is_sound = reserved == 0 and expires_s > 0 and _is_argument(kind, argument)
+    is_sound = reserved == 0 and expires_s > 0 and _is_argument(kind, target, argument)
     if target == _TO_DOOR:
         is_sound = is_sound and group == 0 and _is_door(name)
     elif target == _TO_GROUP:
@@ -126,9 +127,11 @@ def parse_command(body: bytes) -> Command:
     return Command(kind, expires_s, argument=argument, door=name.decode(), group=group)
 
 
-def _is_argument(kind: int, argument: int) -> bool:
+def _is_argument(kind: int, target: int, argument: int) -> bool:
     if kind == UNLOCK:
         return 1 <= argument <= MAX_UNLOCK_S
+    if kind == RELEASE and target == _TO_DOOR:
+        return True
     return argument > 0 if kind == HOLD_OPEN else argument == 0
 
 

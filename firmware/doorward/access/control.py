@@ -117,12 +117,13 @@ class Access:
         closings = posture.closings
 
         def posture_then() -> bytes:
+            if command.only_closes:
+                return posture.packed()
             # The commit may have waited long for quiet.
-            if not command.only_closes:
-                if posture.closings != closings:
-                    raise Refused(LOCKED_DOWN)
-                self._check_order(header, command, is_counted=True)
-            return posture.packed_after(command, issuer_id)
+            if posture.closings != closings:
+                raise Refused(LOCKED_DOWN)
+            self._check_order(header, command, is_counted=True)
+            return posture.packed_after(command)
 
         await self.shelf.commit({state.POSTURE: posture_then}, self._gate)
         if not command.only_closes:
@@ -138,8 +139,14 @@ class Access:
             raise Refused(TOO_LATE)
         posture = self.posture
         is_unset = self._time.quality == CLOCK_UNSET
-        # A release with a higher counter than the lockdown it ends cannot be from before it.
-        is_answer = command.kind == RELEASE and posture.ordered_by == issuer_id
+        is_answer = False
+        if command.kind == RELEASE:
+            number = command.argument
+            if number and number != posture.lockdown:
+                raise Refused(TOO_LATE)
+            # One that names the lockdown it ends cannot be from before it; nor can one with a
+            # higher counter than the command that began it.
+            is_answer = bool(number) or posture.ordered_by == issuer_id
         if is_unset and not command.only_closes and not is_answer:
             raise Refused(NO_CLOCK)
         if posture.current == DISABLED and command.kind in (UNLOCK, HOLD_OPEN):

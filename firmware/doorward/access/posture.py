@@ -41,10 +41,12 @@ from .gesture import (
 
 # Who wants the lockdown that is on: it ends when nobody does.
 _SWITCH = const(1)  # while the switch is on; never written: where it stands at the start counts
-_ORDER = const(2)  # a command, a badge, or a panic button: until a release or a key-holder
-# base posture, who wants the lockdown, Unix seconds until which it is held open, ordered by whom
-_POSTURE = "<BBI8s"
-_POSTURE_BYTES = const(14)
+ORDERED = const(2)  # a command, a badge, or a panic button: until a release or a key-holder
+# base posture, who wants the lockdown, Unix seconds until which it is held open, ordered by whom,
+# number of the last lockdown by order
+POSTURE_VALUE = "<BBI8sI"
+_VALUE_BYTES = const(18)
+_UNNUMBERED_BYTES = const(14)  # by a firmware that did not number lockdowns
 _NO_ISSUER = bytes(8)
 _LOOK_MS = const(1000)
 
@@ -67,7 +69,7 @@ class Posture:
         self._gate = gate
         self._time = time
         self._ticks = ticks
-        self._switch_bit = _SWITCH if settings.lockdown_ends_by == "switch" else _ORDER
+        self._is_panic_button = settings.lockdown_ends_by == "release"
         self._team_ms = settings.team_hold_s * 1000
         self._team_since_ms = 0
         self.is_team_hold = False
@@ -78,6 +80,7 @@ class Posture:
         self._base = NORMAL
         self._locked_by = 0
         self._open_until_s = 0
+        self._number = 0
         self._is_scheduled_open = False
         self._recall()
 
@@ -90,10 +93,21 @@ class Posture:
             return LOCKDOWN
         return UNLOCKED if self._open_until_s or self._is_scheduled_open else NORMAL
 
+    @property
+    def lockdown(self) -> int:
+        """Number of the lockdown by order that is on, once it is durable: so that no number is
+        told that a power cut could make that of another. 0: none."""
+        is_durable = self.packed() == self._kept.get(state.POSTURE)
+        return self._number if self._locked_by & ORDERED and is_durable else 0
+
     def follow_switch(self, is_on: bool) -> None:
         """Follow the lockdown switch, or the panic button, which is never turned back."""
-        if is_on:
-            self._take_on(BY_SWITCH, self._base, self._locked_by | self._switch_bit, 0)
+        if is_on and self._is_panic_button:
+            # Pressed in a lockdown by order it begins no other: a loose wire would do so all day.
+            if not self._locked_by & ORDERED:
+                self._lock_down(BY_SWITCH)
+        elif is_on:
+            self._take_on(BY_SWITCH, self._base, self._locked_by | _SWITCH, 0)
         elif self._locked_by & _SWITCH:
             self._take_on(BY_SWITCH, self._base, self._locked_by & ~_SWITCH, self._open_until_s)
 
@@ -126,14 +140,13 @@ class Posture:
         elif action == END_TEAM_HOLD:
             self._end_team_hold(BY_GESTURE, badge_id)
         elif action == BEGIN_LOCKDOWN:
-            self._take_on(BY_GESTURE, self._base, self._locked_by | _ORDER, 0, badge_id)
+            self._lock_down(BY_GESTURE, badge_id)
         elif action == END_LOCKDOWN:
             self._take_on(BY_KEY_HOLDER, self._base, self._locked_by & _SWITCH, 0, badge_id)
 
     def after(self, command: Command) -> tuple[int, int, int]:
-        """Return base posture, who wants the lockdown, and held open until when, once obeyed."""
-        if command.kind == LOCK_DOWN:
-            return self._base, self._locked_by | _ORDER, 0
+        """Return base posture, who wants the lockdown, and held open until when, once an order that
+        begins no lockdown is obeyed."""
         if command.kind == RELEASE:
             # The switch that is still on goes on being obeyed: somebody stands there.
             return self._base, self._locked_by & _SWITCH, 0
@@ -145,18 +158,22 @@ class Posture:
             return NORMAL, self._locked_by, 0
         return self._base, self._locked_by, self._open_until_s
 
-    def packed_after(self, command: Command, issuer_id: bytes) -> bytes:
-        """Return the value that state keeps of the posture once an issuer's command is obeyed."""
-        base, locked_by, open_until_s = self.after(command)
-        ordered_by = issuer_id if command.kind == LOCK_DOWN else self.ordered_by
-        return struct.pack(_POSTURE, base, locked_by & _ORDER, open_until_s, ordered_by)
+    def packed(self) -> bytes:
+        """Return the value that state keeps of the posture."""
+        return self._pack(self._base, self._locked_by, self._open_until_s)
+
+    def packed_after(self, command: Command) -> bytes:
+        """Return the same once a command is obeyed that begins no lockdown."""
+        return self._pack(*self.after(command))
 
     def obey(self, command: Command, issuer_id: bytes) -> None:
         """Take on what an issuer's command orders."""
-        is_closing = command.kind in (LOCK_DOWN, DISABLE)
         if command.kind == LOCK_DOWN:
             self.ordered_by = issuer_id
-        self._take_on(BY_COMMAND, *self.after(command), is_closing=is_closing)
+            self._lock_down(BY_COMMAND)
+        else:
+            is_closing = command.kind == DISABLE
+            self._take_on(BY_COMMAND, *self.after(command), is_closing=is_closing)
 
     async def keep(self, beat) -> None:
         """Write the posture to flash as it changes. Critical; beats every second, but for the time
@@ -169,9 +186,9 @@ class Posture:
             except asyncio.TimeoutError:
                 continue
             self._changed.clear()
-            if self._packed() != self._kept.get(state.POSTURE):
+            if self.packed() != self._kept.get(state.POSTURE):
                 try:
-                    await self._kept.commit({state.POSTURE: self._packed}, self._gate)
+                    await self._kept.commit({state.POSTURE: self.packed}, self._gate)
                 except FlashFault:
                     # In force it is; to restart the board over this would make nothing better.
                     self._changed.set()
@@ -180,9 +197,14 @@ class Posture:
     def keep_now(self) -> None:
         """Write the posture without waiting for quiet, for a board about to restart: what came in
         force a moment ago may still wait for it in `keep`. Raises FlashFault."""
-        packed = self._packed()
+        packed = self.packed()
         if packed != self._kept.get(state.POSTURE):
             self._kept.commit_now({state.POSTURE: packed})
+
+    def _lock_down(self, cause: int, badge_id: bytes = b"") -> None:
+        """Begin a lockdown by order, with a number of its own even inside another."""
+        self._number += 1
+        self._take_on(cause, self._base, self._locked_by | ORDERED, 0, badge_id, is_closing=True)
 
     def _take_on(
         self,
@@ -197,7 +219,7 @@ class Posture:
         is_closing = is_closing or bool(locked_by & ~self._locked_by)
         if is_closing:
             self.closings += 1
-        if not locked_by & _ORDER:
+        if not locked_by & ORDERED:
             self.ordered_by = _NO_ISSUER
         self._base = base
         self._locked_by = locked_by
@@ -220,24 +242,32 @@ class Posture:
             self.is_team_hold = False
             self.on_change(TEAM_HOLD_OVER, cause, badge_id)
 
-    def _packed(self) -> bytes:
+    def _pack(self, base: int, locked_by: int, open_until_s: int) -> bytes:
+        kept_reasons = locked_by & ORDERED
         return struct.pack(
-            _POSTURE, self._base, self._locked_by & _ORDER, self._open_until_s, self.ordered_by
+            POSTURE_VALUE, base, kept_reasons, open_until_s, self.ordered_by, self._number
         )
 
     def _recall(self) -> None:
         stored = self._kept.get(state.POSTURE)
         if stored is None:
             return
-        if len(stored) == _POSTURE_BYTES:
-            self._base, locked_by, self._open_until_s, self.ordered_by = struct.unpack(
-                _POSTURE, stored
-            )
-            self._locked_by = locked_by & _ORDER
+        if len(stored) == _UNNUMBERED_BYTES:
+            stored += bytes(_VALUE_BYTES - _UNNUMBERED_BYTES)
+        is_known = len(stored) == _VALUE_BYTES
+        if is_known:
+            (
+                self._base,
+                locked_by,
+                self._open_until_s,
+                self.ordered_by,
+                self._number,
+            ) = struct.unpack(POSTURE_VALUE, stored)
+            self._locked_by = locked_by & ORDERED
         # A value from a later firmware is not understood; the closed posture is the safe reading.
-        if len(stored) != _POSTURE_BYTES or self._base not in (NORMAL, DISABLED):
+        if not is_known or self._base not in (NORMAL, DISABLED):
             self._base = NORMAL
-            self._locked_by = _ORDER
+            self._locked_by = ORDERED
 
 
 def _nobody(code: int, cause: int, badge_id: bytes) -> None:
