@@ -17,6 +17,7 @@ from .values import (
     DOOR_CLOSED,
     DOOR_OPENED,
     EXIT_REQUESTED,
+    INPUTS_AT_START,
     LIST_CORRUPT,
     LOCKDOWN,
     NOT_ENTERED,
@@ -261,6 +262,8 @@ class App:
         self.note(Event(BOOT, now_ms, detail=self._boot))
         cause, task = self.supervisor.cause()
         self.note(Event(RESTARTED, now_ms, reason=cause, detail=task))
+        # No alarm from before is told to be over: whoever follows them takes this for it.
+        self.note(Event(INPUTS_AT_START, now_ms, detail=self._portal.input_bits()))
         if self.config_fault:
             self.note(Event(CONFIG_REFUSED, now_ms))
         for issuer in self._access.shelf.corrupt:

@@ -127,6 +127,7 @@ RESTARTED = 29
 CONFIG_REFUSED = 30
 TEAM_HOLD = 31
 TEAM_HOLD_OVER = 32
+INPUTS_AT_START = 33
 EVENTS = {
     BOOT: "boot",
     TAP: "tap",
@@ -160,6 +161,7 @@ EVENTS = {
     CONFIG_REFUSED: "config-refused",
     TEAM_HOLD: "team-hold",
     TEAM_HOLD_OVER: "team-hold-over",
+    INPUTS_AT_START: "inputs-at-start",
 }
 
 # Which of two a TAMPER or SUPPLY_FAILED record is about: its detail.

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 from doorctl import cli_door
 from doorctl.main import main
+from doorward.portal.portal import INPUTS
 
 FOUND = {
     "door": "main",
@@ -178,6 +179,12 @@ def test_an_older_firmware_tells_less(status):
 def test_boards_without_inputs_or_network_have_no_such_lines(status):
     told = status(inputs={}, network=None).stdout
     assert "inputs" not in told and "network" not in told
+
+
+def test_the_inputs_at_the_start_are_those_of_the_firmware():
+    assert tuple(cli_door._INPUTS) == INPUTS
+    assert cli_door._inputs_of(0xFF00) == ""
+    assert cli_door._inputs_of(0xFF85) == "door, lockdown, battery"
 
 
 def test_a_long_name_does_not_run_into_what_follows(status):

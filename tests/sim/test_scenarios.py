@@ -1,5 +1,6 @@
 """Stories at one door with every input wired: a day, a lockdown drill, a forced door, fire, power."""
 
+import json
 import random
 import time
 
@@ -33,6 +34,11 @@ def door(site):
 
 def contact(site, name, state):
     site.door.bench(f"input {name} {state}")
+
+
+def contact_while_off(site, name, state):
+    file = site.folder / "bench.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), f"input {name}": state}))
 
 
 def look(site):
@@ -196,6 +202,16 @@ def test_mains_battery_and_tampering(door):
         assert told(door)[before:] == [began, ended]
     details = [one["detail"] for one in door.events("supply-failed", "tamper")]
     assert details == [1, 2, 1, 2]
+    contact(door, "cabinet", "closed")
+    wait_until(lambda: told(door)[-1] == "tamper", 5, "not told")
+    door.door.power_off()
+    contact_while_off(door, "cabinet", "open")
+    contact_while_off(door, "mains", "closed")
+    door.door.power_on()
+    wait_until(lambda: told(door)[-1] == "supply-failed", 10, "not told")
+    assert told(door)[-4:] == ["boot", "restarted", "inputs-at-start", "supply-failed"]
+    # All are wired, and the mains alone are not as they should be.
+    assert door.events("inputs-at-start")[-1]["detail"] == 0xFF << 8 | 1 << 6
     assert door.tap(door.officers[0].badge)["opened"]
 
 

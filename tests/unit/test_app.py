@@ -190,6 +190,7 @@ class Start(unittest.TestCase):
         )
         portal = Things(
             is_lockdown_demanded=self.is_switch_on,
+            input_bits=lambda: 0x0704,
             hold=nothing,
             lock=nothing,
             stand=nothing,
@@ -213,6 +214,19 @@ class Start(unittest.TestCase):
 
     def events(self):
         return [(event.code, event.reason) for event in self.journal.events]
+
+
+class StartTest(Start):
+    def test_tells_of_the_start_and_of_the_inputs(self):
+        self.run_app()
+        self.assertEqual(
+            [(event.code, event.reason, event.detail) for event in self.journal.events],
+            [
+                (values.BOOT, 0, 7),
+                (values.RESTARTED, values.POWER_ON, 0),
+                (values.INPUTS_AT_START, 0, 0x0704),
+            ],
+        )
 
 
 class LockdownSwitch(Start):

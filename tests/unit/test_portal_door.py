@@ -610,6 +610,19 @@ class OtherInputsTest(PortalTest):
         door.pass_ms(1000)
         self.assertEqual(set(door.portal.inputs()), set(INPUTS) - {"battery"})
 
+    def test_what_the_contacts_say_at_the_start(self):
+        for rest in ("no", "nc"):
+            door = Door(**{"input_" + name: rest for name in INPUTS})
+            self.assertEqual(door.portal.input_bits(), 0xFF00)
+            for number, name in enumerate(INPUTS):
+                door.set(name, True)
+                # At once, before anything is steady.
+                self.assertEqual(door.portal.input_bits(), 0xFF00 | 1 << number)
+                door.set(name, False)
+        door = Door(input_door="nc", input_lockdown="none", input_battery="no")
+        door.set("battery", True)
+        self.assertEqual(door.portal.input_bits(), 0x8180)
+
     def test_debounce_is_as_configured(self):
         for debounce_ms in (5, 30, 200):
             door = Door(debounce_ms=debounce_ms, **ALL_WIRED)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 from doorward.reader.mfrc522 import VERSIONS
-from doorward.values import ORDERED, POWER_ON, RESTART_CAUSES
+from doorward.values import EVENTS, INPUTS_AT_START, ORDERED, POWER_ON, RESTART_CAUSES
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
@@ -20,8 +20,9 @@ from doorctl.link import Door
 _SIMULATED = Path("build/door/tty")
 _MAX_OBJECT_BYTES = 5_000_000
 _FINE_STARTS = (RESTART_CAUSES[POWER_ON], RESTART_CAUSES[ORDERED])
+_AT_START = EVENTS[INPUTS_AT_START]
 _STRIKE = {False: "locked", True: "released"}
-# An input's name -> what it says at rest, and otherwise.
+# An input's name -> what it says at rest, and otherwise; in the order of the firmware's INPUTS.
 _INPUTS = {
     "door": ("closed", "open"),
     "rex": ("off", "on"),
@@ -143,7 +144,7 @@ def log(first: int, port: str | None, is_json: bool) -> None:
             str(one["sequence"]),
             str(one["happened_at"] or f"boot {one['boot']} +{one['ticks_ms']} ms"),
             one["event"],
-            one["reason"],
+            _inputs_of(one["detail"]) if one["event"] == _AT_START else one["reason"],
             one["class"],
             one["badge"][:8],
             f"{one['relay_us'] / 1000:.1f} ms" if one["relay_us"] else "",
@@ -151,6 +152,11 @@ def log(first: int, port: str | None, is_json: bool) -> None:
     console = Console()
     console.width = console.width if console.is_terminal else 120
     console.print(table)
+
+
+def _inputs_of(bits: int) -> str:
+    """Return the names of the inputs that an inputs-at-start record says are active."""
+    return ", ".join(name for number, name in enumerate(_INPUTS) if bits >> number & 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,13 @@ class Input:
         """The contact has left its debounced state, and not yet for `debounce_ms`."""
         return self._candidate != self.is_active
 
+    def is_active_now(self) -> bool:
+        """Sample the contact, whatever its debounced state is."""
+        return self._pin is not None and self._pin() == self._active
+
     def begin(self) -> None:
         """Take the state as it is now, without waiting for it to be steady."""
-        if self._pin is not None:
-            self.is_active = self._candidate = self._pin() == self._active
+        self.is_active = self._candidate = self.is_active_now()
 
     def changed(self) -> bool:
         """Sample the contact. True at the sample by which a change has lasted `debounce_ms`."""

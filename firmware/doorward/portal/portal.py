@@ -111,6 +111,15 @@ class Portal:
         """Return each wired input's name and whether it is active: not at rest."""
         return {name: one.is_active for name, one in self._inputs.items() if one.is_wired}
 
+    def input_bits(self) -> int:
+        """Return what the contacts say at this instant: in the order of INPUTS from bit 0 on which
+        are active, from bit 8 on which are wired."""
+        bits = 0
+        for number, name in enumerate(INPUTS):
+            one = self._inputs[name]
+            bits |= one.is_active_now() << number | one.is_wired << number + 8
+        return bits
+
     def release(
         self, cardholder_class: int = 0, has_extended_time: bool = False, duration_ms: int = 0
     ) -> None:
