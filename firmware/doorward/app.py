@@ -11,6 +11,7 @@ from .values import (
     BY_GESTURE,
     BY_SWITCH,
     CLOCK_QUALITIES,
+    CLOCK_UNSET,
     CONFIG_REFUSED,
     DECISION_FAULT,
     DISABLED,
@@ -175,6 +176,7 @@ class App:
     def status(self) -> dict:
         """Return what a technician or a health message needs to know."""
         now_s = self._time.now_s()
+        is_clock_set = self._time.quality != CLOCK_UNSET
         reader = self._credentials
         journal = self._journal
         shelf = self._access.shelf
@@ -207,7 +209,7 @@ class App:
                     "issuer": allowlist.issuer.name,
                     "version": allowlist.header.version,
                     "badges": allowlist.header.entry_count,
-                    "age_s": max(0, now_s - allowlist.header.issued_s),
+                    "age_s": max(0, now_s - allowlist.header.issued_s) if is_clock_set else None,
                 }
                 for allowlist in shelf.lists
             ],

@@ -153,6 +153,10 @@ def test_what_is_wrong_is_red_on_a_terminal(status, changes, line):
             "posture       lockdown, held open for a team",
         ),
         ({"posture": "lockdown", "lockdown": 7}, "lockdown      number 7"),
+        (
+            {"lists": [{"issuer": "police", "version": 7, "badges": 900, "age_s": None}]},
+            "list police   version 7, 900 badges, age unknown",
+        ),
         ({"is_released": True}, "strike        released"),
         (
             {"uplink": {"is_connected": False, "fault": "no broker configured"}},

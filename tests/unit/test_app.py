@@ -1,5 +1,6 @@
 """The app: strike first, and nothing that fails while deciding opens or breaks anything."""
 
+import gc
 import unittest
 
 from doorward import state, values
@@ -13,6 +14,9 @@ from doorward.receiver import Allowance, Receiver
 from doorward.values import Badge, Decision, Entry
 from doorward.walltime import WallTime
 from support import FakeTicks, MemoryFlash, OpenGate, asyncio
+
+if not hasattr(gc, "mem_free"):  # CPython
+    gc.mem_free = lambda: 0
 
 
 class Config:
@@ -189,6 +193,8 @@ class Start(unittest.TestCase):
             follow_time=nothing,
         )
         portal = Things(
+            is_released=False,
+            inputs=dict,
             is_lockdown_demanded=self.is_switch_on,
             input_bits=lambda: 0x0704,
             hold=nothing,
@@ -197,14 +203,25 @@ class Start(unittest.TestCase):
             watch_strike=nothing,
             play=nothing,
         )
-        reader = Things(is_up=True)
-        self.journal.run = self.journal.tend = nothing
-        self.app = App(
-            self.board, settings, self.time, OpenGate(), reader, access, portal, self.journal, 7
-        )
+        chip = Things(version=0x92, has_irq=False)
+        reader = Things(is_up=True, fault="", chip=chip, self_test=True, errors=0)
+        journal = self.journal
+        journal.run = journal.tend = nothing
+        journal.oldest_sequence = journal.next_sequence = 1
+        journal.acknowledged = journal.pending = journal.capacity = 0
+        gate = Things(runs=0, hasty=0, longest_ms=0)
+        self.app = App(self.board, settings, self.time, gate, reader, access, portal, journal, 7)
         self.app.supervisor = Supervisor(self.look)
-        self.app.uplink = Things(run=nothing, is_wanted=False, is_connected=False)
-        self.app.console = Things(run=nothing)
+        self.app.uplink = Things(
+            run=nothing,
+            is_wanted=False,
+            is_connected=False,
+            fault="",
+            sessions=0,
+            resent=0,
+            garbage=0,
+        )
+        self.app.console = Things(run=nothing, garbage_bytes=0)
 
     def look(self):
         self.posture_before_tasks = self.posture.current
@@ -227,6 +244,20 @@ class StartTest(Start):
                 (values.INPUTS_AT_START, 0, 0x0704),
             ],
         )
+
+
+class Status(Start):
+    def ages(self, quality):
+        header = Things(version=1, entry_count=2, issued_s=1_790_000_000)
+        self.time.set(1_790_000_060, quality)
+        shelf = self.app._access.shelf
+        shelf.lists = [Things(issuer=Things(name="police"), header=header)]
+        return [one["age_s"] for one in self.app.status()["lists"]]
+
+    def test_how_old_a_list_is_nobody_knows_without_a_clock(self):
+        self.assertEqual(self.ages(values.CLOCK_SYNCED), [60])
+        self.assertEqual(self.ages(values.CLOCK_HELD), [60])
+        self.assertEqual(self.ages(values.CLOCK_UNSET), [None])
 
 
 class LockdownSwitch(Start):
