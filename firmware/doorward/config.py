@@ -142,6 +142,18 @@ SETTINGS = (
     Setting("wifi_ssid",            str, "",     0,    32, "", "Wi-Fi network; empty: none"),
     Setting("wifi_password",        str, "",     0,    64, "", "its passphrase", is_secret=True),
 )
+
+# What can never be meant: setting, the other one, what is wrong of a Config, what goes together.
+CONTRADICTIONS = (
+    ("extended_pulse_ms",    "strike_pulse_ms",  lambda c: c.strike_mode == "pulse" and c.extended_pulse_ms < c.strike_pulse_ms, "with strike_mode pulse, who needs longer has at least as long"),
+    ("held_open_warning_ms", "held_open_ms",     lambda c: c.held_open_warning_ms > c.held_open_ms, "the warning is no later than the alarm"),
+    ("lockdown_ends_by",     "input_lockdown",   lambda c: c.lockdown_ends_by == "release" and c.input_lockdown == "none", "release is for a panic button, whose contact is no or nc"),
+    ("lockdown_level",       "gesture_ms",       lambda c: c.lockdown_level >= 0 and not c.gesture_ms, "a level that orders by taps needs a gesture_ms above 0"),
+    ("key_holder_level",     "gesture_ms",       lambda c: c.key_holder_level >= 0 and not c.gesture_ms, "a level that orders by taps needs a gesture_ms above 0"),
+    ("key_holder_level",     "lockdown_level",   lambda c: c.key_holder_level >= 0 and c.key_holder_level == c.lockdown_level, "two levels, else whoever goes on tapping ends the lockdown just begun"),
+    ("gesture_ms",           "same_badge_ms",    lambda c: 0 < c.gesture_ms <= c.same_badge_ms, "0, or more than same_badge_ms, before which no badge is read again"),
+    ("wifi_password",        "wifi_ssid",        lambda c: bool(c.wifi_password and not c.wifi_ssid), "a passphrase is for a network that is named"),
+)
 # fmt: on
 
 
@@ -173,8 +185,23 @@ def parse(text: bytes) -> Config:
     """Return the Config that a JSON object of at most MAX_CONFIG_BYTES states; raise ConfigError.
 
     Settings left out take their default; `site` and `door` have none. An unknown key is refused,
-    because a misspelt one would silently leave a default in force.
+    because a misspelt one would silently leave a default in force; so are CONTRADICTIONS.
     """
+    config = _read(text)
+    for name, other, is_wrong, allowed in CONTRADICTIONS:
+        if is_wrong(config):
+            raise ConfigError(f"{_shown(config, name)} with {_shown(config, other)}: {allowed}")
+    return config
+
+
+def _shown(config: Config, name: str) -> str:
+    """Return a setting and its value in words, without a secret."""
+    setting = next(one for one in SETTINGS if one.name == name)
+    return f"{name} {'(secret)' if setting.is_secret else repr(getattr(config, name))}"
+
+
+def _read(text: bytes) -> Config:
+    """Return the Config that a text states, each setting looked at by itself."""
     if len(text) > MAX_CONFIG_BYTES:
         raise ConfigError(f"configuration: more than {MAX_CONFIG_BYTES} bytes")
     try:
@@ -190,13 +217,7 @@ def parse(text: bytes) -> Config:
         known[name].check(value)
     for name in ("site", "door"):
         known[name].check(values.get(name, ""))
-    config = Config(values)
-    if config.held_open_warning_ms > config.held_open_ms:
-        raise ConfigError(
-            f"held_open_warning_ms: {config.held_open_warning_ms} is more than held_open_ms, "
-            f"{config.held_open_ms}"
-        )
-    return config
+    return Config(values)
 
 
 def load(given: state.Snapshots) -> tuple[Config, str]:
@@ -210,7 +231,8 @@ def load(given: state.Snapshots) -> tuple[Config, str]:
         good = given.get(state.GOOD_CONFIG)
         if good is None:
             raise
-        return parse(good), str(error)
+        # A door has run with it: what a later firmware finds contradictory must not stop it now.
+        return _read(good), str(error)
 
 
 async def keep_good(given: state.Snapshots, gate) -> None:

@@ -87,11 +87,50 @@ class Configuration(unittest.TestCase):
             b'{"site": "s", "door": "d", "input_rex": "closed"}',
         )
 
-    def test_the_warning_comes_before_the_alarm(self):
-        self.assert_refused(
-            "held_open_warning_ms: 20000 is more than held_open_ms, 10000",
-            b'{"site": "s", "door": "d", "held_open_ms": 10000}',
+    def test_contradictions(self):
+        refused = (
+            (
+                "held_open_warning_ms 20000 with held_open_ms 10000: the warning is no later",
+                {"held_open_ms": 10000},
+            ),
+            (
+                "extended_pulse_ms 1500 with strike_pulse_ms 5000: with strike_mode pulse",
+                {"extended_pulse_ms": 1500},
+            ),
+            (
+                "lockdown_ends_by 'release' with input_lockdown 'none': release is for a panic",
+                {"lockdown_ends_by": "release", "input_lockdown": "none"},
+            ),
+            ("lockdown_level 0 with gesture_ms 0: a level that orders", {"lockdown_level": 0}),
+            ("key_holder_level 3 with gesture_ms 0: a level", {"key_holder_level": 3}),
+            (
+                "key_holder_level 3 with lockdown_level 3: two levels",
+                {"key_holder_level": 3, "lockdown_level": 3, "gesture_ms": 5000},
+            ),
+            ("gesture_ms 1000 with same_badge_ms 1000: 0, or more", {"gesture_ms": 1000}),
+            ("wifi_password (secret) with wifi_ssid '': a", {"wifi_password": "sesame"}),
         )
+        for words, values in refused:
+            text = json.dumps(dict(values, site="s", door="d")).encode()
+            self.assert_refused(words, text)
+        self.assertEqual(len(refused), len(config.CONTRADICTIONS))
+
+    def test_what_goes_together(self):
+        for values in (
+            {"held_open_ms": 20000},
+            {"extended_pulse_ms": 5000},
+            # A team may have longer than anybody, and a toggled lock has no pulse.
+            {"responder_pulse_ms": 60000},
+            {"strike_pulse_ms": 20000, "strike_mode": "toggle"},
+            {"lockdown_ends_by": "release", "input_lockdown": "nc"},
+            {"input_lockdown": "none"},
+            {"lockdown_level": 3, "gesture_ms": 5000},
+            {"lockdown_level": 3, "key_holder_level": 4, "gesture_ms": 1001},
+            {"gesture_ms": 201, "same_badge_ms": 200},
+            {"wifi_ssid": "open"},
+            {"wifi_ssid": "school", "wifi_password": "sesame"},
+        ):
+            parse(site="s", door="d", **values)
 
     def test_a_secret_is_not_shown(self):
         self.assert_refused(
@@ -128,6 +167,19 @@ class LastGood(unittest.TestCase):
             config.load(self.given())
         run_through(config.keep_good(self.given(), OpenGate()))
         self.assertIsNone(self.given().get(state.GOOD_CONFIG))
+
+    def test_one_that_a_door_ran_with_is_not_stopped_by_a_later_contradiction(self):
+        known = config.CONTRADICTIONS
+        text = b'{"site": "s", "door": "d", "lockdown_level": 3}'
+        self.give(text)
+        try:
+            config.CONTRADICTIONS = ()
+            run_through(config.keep_good(self.given(), OpenGate()))
+        finally:
+            config.CONTRADICTIONS = known
+        settings, fault = config.load(self.given())
+        self.assertEqual(settings.lockdown_level, 3)
+        self.assertIn("lockdown_level 3 with gesture_ms 0", fault)
 
     def test_kept_once(self):
         self.give(self.GOOD)

@@ -68,4 +68,14 @@ def documentation() -> str:
             default = "none"
         meaning = setting.meaning + (" (secret)" if setting.is_secret else "")
         lines.append(f"| `{setting.name}` | {setting.allowed()} | {default} | {meaning} |")
+    lines += [
+        "",
+        "Some settings contradict one another, and a configuration in which they do is refused, also",
+        "where one of the two is left at its default:",
+        "",
+        "| setting | and | what goes together |",
+        "|---|---|---|",
+    ]
+    for name, other, _, allowed in settings.CONTRADICTIONS:
+        lines.append(f"| `{name}` | `{other}` | {allowed} |")
     return "\n".join(lines) + "\n"
