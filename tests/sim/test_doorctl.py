@@ -165,7 +165,7 @@ def test_a_demo_that_goes_wrong_says_which_step_and_why(tmp_path, capsys, sabota
     sabotage("_rosters", lambda self: demo._expect(1, 2, "badges read"))
     assert demo.Demo(tmp_path / "demo").run() is False
     told = capsys.readouterr().out
-    assert "demo: step 2 of 35 failed: Two rosters are read from CSV" in told
+    assert "demo: step 2 of 41 failed: Two rosters are read from CSV" in told
     assert "badges read: expected 2, saw 1" in told
     assert "steps as expected" not in told
 

@@ -79,7 +79,8 @@ class Demo:
         teacher = iter(world.staff)
         first, second, third, fourth, fifth, sixth = (next(officer) for _ in range(6))
         lost, colleague = next(officer), next(officer)
-        anne, bert, carl, dora, emma = (next(teacher) for _ in range(5))
+        seventh = next(officer)
+        anne, bert, carl, dora, emma, fred, gina = (next(teacher) for _ in range(7))
         return [
             (
                 "The office prepares: who may sign, who may enter",
@@ -148,6 +149,21 @@ class Demo:
                     ("11:20", "A signed command releases it", self._command(RELEASE, 2)),
                     ("11:21", "Somebody replays the lockdown", self._replay),
                     ("11:22", f"{emma.name}, staff, taps", self._tap(emma.badge, "granted")),
+                ],
+            ),
+            (
+                "A panic button in place of the switch",
+                [
+                    ("11:45", "The technician changes the settings", self._panic_button),
+                    ("11:50", "The panic button is pressed and let go", self._press),
+                    ("11:51", f"{fred.name}, staff, taps", self._tap(fred.badge, "in-lockdown")),
+                    (
+                        "11:52",
+                        f"Officer {seventh.name} taps",
+                        self._tap(seventh.badge, "granted-in-lockdown"),
+                    ),
+                    ("12:05", "A signed command releases it by its number", self._release_it),
+                    ("12:06", f"{gina.name}, staff, taps", self._tap(gina.badge, "granted")),
                 ],
             ),
             (
@@ -324,6 +340,35 @@ class Demo:
                 _expect(door.status()["posture"], "normal", "posture")
                 return f"refused: {refusal.name}"
         raise Unexpected("the door obeyed a command twice")
+
+    def _panic_button(self) -> str:
+        self._door.power_off()
+        self._world.change_settings(lockdown_ends_by="release")
+        self._door.power_on()
+        with self._world.cable() as door:
+            self._wait_for_reader(door)
+            status = door.status()
+        _expect((status["config_fault"], status["posture"]), ("", "normal"), "settings taken")
+        return "only a release ends a lockdown"
+
+    def _press(self) -> str:
+        self._bench("lockdown on")
+        with self._world.cable() as door:
+            wait_until(lambda: door.status()["lockdown"], 5.0, "the door is not in lockdown")
+            self._bench("lockdown off")
+            wait_until(
+                lambda: not door.status()["inputs"]["lockdown"], 5.0, "the button is still down"
+            )
+            status = door.status()
+        _expect(status["posture"], "lockdown", "posture")
+        return f"posture lockdown, number {status['lockdown']}"
+
+    def _release_it(self) -> str:
+        with self._world.cable() as door:
+            number = door.status()["lockdown"]
+            door.push(self._world.build_command("school", RELEASE, 3, door=DOOR, argument=number))
+            _expect(door.status()["posture"], "normal", "posture")
+        return f"lockdown {number} is over"
 
     def _deny(self, badge: bytes) -> Callable[[], str]:
         def deny() -> str:

@@ -23,7 +23,7 @@ from doorctl import commands, denials, keyring, keys, lists, people, roster
 from doorctl.database import Database
 from doorctl.errors import DoorctlError
 from doorctl.link import Door
-from doorctl.provision import KEY_BYTES, provision_file
+from doorctl.provision import KEY_BYTES, change_settings, provision_file
 from doorctl.simulator import SimulatedDoor, free_port
 
 SITE = "riverside"
@@ -154,6 +154,10 @@ class World:
             uplink_key or os.urandom(KEY_BYTES),
         )
         (self.folder / "world.json").write_text(json.dumps({"broker_port": self.broker_port}))
+
+    def change_settings(self, **changes: object) -> None:
+        """Give the door, which is switched off, other settings."""
+        change_settings(self.folder / "flash.bin", changes)
 
     def resume(self) -> bool:
         """Take up a folder that was provisioned before. False where there is none."""
