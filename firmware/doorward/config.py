@@ -119,6 +119,7 @@ SETTINGS = (
     Setting("input_mains",          str, "none", 0,    0, "", "mains failure: the contact while there is mains", choices=("none", "no", "nc")),
     Setting("input_battery",        str, "none", 0,    0, "", "battery low: the contact while it is charged", choices=("none", "no", "nc")),
     Setting("debounce_ms",          int, 30,     5,    200, "ms", "a contact counts once it has been steady this long"),
+    Setting("fire_clear_ms",        int, 10000,  0,    60000, "ms", "a fire is over once its contact has rested this long; panels that pulse it rest in between"),
     Setting("held_open_ms",         int, 30000,  2000, 600000, "ms", "a door that stands open longer raises the alarm"),
     Setting("held_open_warning_ms", int, 20000,  1000, 600000, "ms", "and warns at the door from here on"),
     Setting("lockdown_ends_by",     str, "switch", 0,  0, "", "what ends a lockdown begun at the door: turning the switch back, or only a signed release or a key-holder", choices=("switch", "release")),

@@ -22,6 +22,7 @@ WIRED = {
     "held_open_warning_ms": 1500,
     "responder_pulse_ms": 800,
     "strike_pulse_ms": 400,
+    "fire_clear_ms": 2000,
 }
 
 
@@ -185,6 +186,17 @@ def test_a_fire_drill(door):
     assert names[0] == "fire"
     assert "fire-cleared" in names
     assert not {"forced-open", "held-open", "held-open-soon"} & set(names)
+
+
+def test_a_fire_panel_that_pulses(door):
+    for _ in range(3):
+        contact(door, "fire", "closed")
+        time.sleep(0.2)
+        contact(door, "fire", "open")
+        time.sleep(0.5)
+        assert look(door) == "released"
+    wait_for(door, "locked")
+    wait_until(lambda: told(door) == ["fire", "fire-cleared"], 5, "not one alarm")
 
 
 def test_mains_battery_and_tampering(door):

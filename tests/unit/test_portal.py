@@ -463,6 +463,21 @@ class InputTest(unittest.TestCase):
         self.assertEqual(self.sample(400), 1)
         self.assertFalse(self.input.is_active)
 
+    def test_a_contact_that_pulses_is_at_rest_only_after_a_longer_rest(self):
+        self.input = Input(self.pin, self.ticks, debounce_ms=50, rest_ms=2000)
+        self.pin.level = 0
+        self.assertEqual(self.sample(51), 1, "it begins as any other")
+        for _ in range(10):
+            self.pin.level = 1
+            self.assertEqual(self.sample(1950), 0)
+            self.pin.level = 0
+            self.assertEqual(self.sample(20), 0)
+        self.assertTrue(self.input.is_active)
+        self.pin.level = 1
+        self.assertEqual(self.sample(1990), 0)
+        self.assertEqual(self.sample(20), 1)
+        self.assertFalse(self.input.is_active)
+
     def test_a_missing_input_never_changes(self):
         missing = Input(None, self.ticks)
         self.assertFalse(missing.changed() or missing.is_wired or missing.is_settling)

@@ -99,6 +99,11 @@ class Door:
         self.set(name, is_active)
         self.pass_ms(SEEN_MS)
 
+    def ends_fire(self):
+        """Let the panel's contact rest until the fire counts as over."""
+        self.set("fire", False)
+        self.pass_ms(self.settings.fire_clear_ms + SEEN_MS)
+
     def hears(self):
         """Return what was told since the last call."""
         told, self.told = self.told, []
@@ -405,7 +410,7 @@ class ContactTest(PortalTest):
             door.portal.release()
             door.pass_ms(10_000)
             door.portal.hold(False)
-            door.does("fire", False)
+            door.ends_fire()
             door.does("door", False)
             door.pass_ms(1000)
             self.assertNotIn(NOT_ENTERED, door.hears())
@@ -530,7 +535,7 @@ class FireTest(PortalTest):
             self.assertTrue(door.is_released)
             self.assertEqual(door.hears(), [FIRE, DOOR_OPENED, EXIT_REQUESTED])
             door.does("door", False)
-            door.does("fire", False)
+            door.ends_fire()
             self.assertFalse(portal.is_fire or door.is_released)
             self.assertEqual(door.hears(), [DOOR_CLOSED, FIRE_CLEARED])
 
@@ -539,7 +544,7 @@ class FireTest(PortalTest):
         door.does("fire", True)
         door.does("door", True)
         door.pass_ms(3_600_000, 1000)
-        door.does("fire", False)
+        door.ends_fire()
         door.hears()
         door.pass_ms(31_000)
         self.assertEqual(door.hears(), [HELD_OPEN_SOON, HELD_OPEN])
@@ -548,8 +553,33 @@ class FireTest(PortalTest):
         door = Door(**ALL_WIRED)
         door.portal.hold(True)
         door.does("fire", True)
-        door.does("fire", False)
+        door.ends_fire()
         self.assertTrue(door.is_released)
+
+    def test_a_panel_that_pulses_never_locks_in_between(self):
+        for on_ms, off_ms in ((100, 900), (500, 500), (1000, 9000)):
+            door = Door(**ALL_WIRED)
+            door.does("fire", True)
+            for _ in range(20):
+                door.set("fire", False)
+                for _ in range(off_ms // SAMPLE_MS):
+                    door.pass_ms(SAMPLE_MS)
+                    self.assertTrue(door.is_released and door.portal.is_fire)
+                door.set("fire", True)
+                door.pass_ms(on_ms)
+            self.assertEqual(door.hears(), [FIRE])
+            door.set("fire", False)
+            self.assert_about(door.is_released_for(), 10_000)
+            self.assertEqual(door.hears(), [FIRE_CLEARED])
+
+    def test_how_long_its_contact_rests_is_as_configured(self):
+        for clear_ms, expected_ms in ((0, 30), (60_000, 60_000)):
+            door = Door(fire_clear_ms=clear_ms, **ALL_WIRED)
+            door.set("fire", True)
+            door.pass_ms(50)
+            self.assertTrue(door.is_released, "it begins as quickly as ever")
+            door.set("fire", False)
+            self.assert_about(door.is_released_for(), expected_ms)
 
     def test_it_is_there_from_the_start(self):
         for kind in ("fail-secure", "fail-safe"):
@@ -560,7 +590,7 @@ class FireTest(PortalTest):
             door.portal._begin(door.on_event)
             door.pass_ms(1000)
             self.assertEqual(door.hears(), [FIRE])
-            door.does("fire", False)
+            door.ends_fire()
             self.assertEqual((door.hears(), door.is_released), ([FIRE_CLEARED], False))
 
 
@@ -667,7 +697,7 @@ class StandingTest(PortalTest):
         expect(indicator.ALARM)
         door.does("fire", True)
         expect(indicator.FREE)
-        door.does("fire", False)
+        door.ends_fire()
         expect(indicator.READER_LOST)
         door.does("door", False)
         portal.stand(True, False)
@@ -753,6 +783,7 @@ class Account:
         self.freed_ms = -10_000  # when it was last released
         self.granted_ms = 0
         self.exit_ms = 0
+        self.fire_ms = 0
         self.is_held = False
         self.is_fire = False
         self.is_rex = False
@@ -783,6 +814,8 @@ class Account:
             self.is_rex = act == "rex"
             self.door.set("rex", self.is_rex)
         else:
+            if self.is_fire:
+                self.fire_ms = self.now_ms + self.door.settings.fire_clear_ms
             self.is_fire = act == "fire"
             self.door.set("fire", self.is_fire)
         self.pass_ms(SEEN_MS)
@@ -797,7 +830,7 @@ class Account:
         return self.is_held or self.is_fire or self.is_rex
 
     def until_ms(self):
-        return max(self.granted_ms, self.exit_ms)
+        return max(self.granted_ms, self.exit_ms, self.fire_ms)
 
 
 class TraceTest(PortalTest):
@@ -812,6 +845,7 @@ class TraceTest(PortalTest):
             relock_on_opening=seed % 3 > 0,
             strike_pulse_ms=2000,
             responder_pulse_ms=4000,
+            fire_clear_ms=(0, 500, 3000)[seed // 6 % 3],
             **ALL_WIRED,
         )
         account = Account(door)

@@ -9,17 +9,26 @@ class Input:
     erase of the flash's worst case holds everything for 400 ms. What begins and ends within it is
     not seen; what lasts `debounce_ms` + 450 ms is, and meanwhile nothing else is lost.
 
+    A contact that pulses while it is active has to rest for longer than its gaps last before it
+    counts as being at rest again.
+
     Attributes:
         is_wired: there is such a contact.
         is_active: the debounced state.
     """
 
-    def __init__(self, pin, ticks, *, active: int = 0, debounce_ms: int = 50) -> None:
-        """pin: input pin, or None where the door has none. active: level of the active state."""
+    def __init__(
+        self, pin, ticks, *, active: int = 0, debounce_ms: int = 50, rest_ms: int = 0
+    ) -> None:
+        """pin: input pin, or None where the door has none. active: level of the active state.
+
+        rest_ms: how long it rests before it counts as at rest; at least `debounce_ms`.
+        """
         self._pin = pin
         self._ticks = ticks
         self._active = active
         self._debounce_ms = debounce_ms
+        self._rest_ms = max(debounce_ms, rest_ms)
         self.is_wired = pin is not None
         self.is_active = False
         self._candidate = False
@@ -27,7 +36,7 @@ class Input:
 
     @property
     def is_settling(self) -> bool:
-        """The contact has left its debounced state, and not yet for `debounce_ms`."""
+        """The contact has left its debounced state, and not yet for long enough to count."""
         return self._candidate != self.is_active
 
     def is_active_now(self) -> bool:
@@ -39,7 +48,7 @@ class Input:
         self.is_active = self._candidate = self.is_active_now()
 
     def changed(self) -> bool:
-        """Sample the contact. True at the sample by which a change has lasted `debounce_ms`."""
+        """Sample the contact. True at the sample by which a change has lasted long enough."""
         if self._pin is None:
             return False
         level = self._pin() == self._active
@@ -50,7 +59,8 @@ class Input:
         # Only from here on a difference of ticks: a contact at rest rests for months.
         if self._candidate == self.is_active:
             return False
-        if self._ticks.ticks_diff(now_ms, self._since_ms) < self._debounce_ms:
+        steady_ms = self._rest_ms if self.is_active else self._debounce_ms
+        if self._ticks.ticks_diff(now_ms, self._since_ms) < steady_ms:
             return False
         self.is_active = self._candidate
         return True

@@ -246,4 +246,8 @@ def _input(name: str, board, settings) -> Input:
     at_rest = getattr(settings, "input_" + name)
     pin = None if at_rest == "none" else board.inputs.get(name)
     active = 1 if at_rest == "nc" else 0
-    return Input(pin, board.ticks, active=active, debounce_ms=settings.debounce_ms)
+    # Many fire panels pulse their contact: between two pulses the fire is not over.
+    rest_ms = settings.fire_clear_ms if name == "fire" else 0
+    return Input(
+        pin, board.ticks, active=active, debounce_ms=settings.debounce_ms, rest_ms=rest_ms
+    )
