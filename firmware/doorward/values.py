@@ -128,6 +128,7 @@ CONFIG_REFUSED = 30
 TEAM_HOLD = 31
 TEAM_HOLD_OVER = 32
 INPUTS_AT_START = 33
+TOGGLE_OVER = 34
 EVENTS = {
     BOOT: "boot",
     TAP: "tap",
@@ -162,6 +163,7 @@ EVENTS = {
     TEAM_HOLD: "team-hold",
     TEAM_HOLD_OVER: "team-hold-over",
     INPUTS_AT_START: "inputs-at-start",
+    TOGGLE_OVER: "toggle-over",
 }
 
 # Which of two a TAMPER or SUPPLY_FAILED record is about: its detail.

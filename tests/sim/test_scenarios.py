@@ -147,6 +147,19 @@ def test_a_team_goes_in(site):
     assert stands_out == [("team-hold", ""), ("team-hold-over", "gesture")]
 
 
+def test_a_responder_at_a_door_that_was_toggled(site):
+    site.new_door(**WIRED, strike_mode="toggle")
+    assert site.tap(site.officers[0].badge)["opened"]
+    wait_for(site, "locked")
+    assert site.tap(site.staff[0].badge)["opened"]
+    for one in site.officers[1:3]:
+        site.tap(one.badge)
+        time.sleep(1)
+        assert look(site) == "released"
+    site.tap(site.staff[1].badge)
+    wait_for(site, "locked")
+
+
 def test_a_forced_door_and_one_held_open(door):
     contact(door, "door", "open")
     wait_until(lambda: "forced-open" in told(door), 5, "no alarm")

@@ -189,7 +189,7 @@ class StrikeTest(WithFastSleep):
         for cause in ("grant", "toggle", "exit", "hold", "fire"):
             strike = self.strike()
             if cause == "toggle":
-                strike.toggle()
+                strike.toggle(3600)
             elif cause == "hold":
                 strike.hold(True)
             elif cause == "fire":
@@ -201,28 +201,60 @@ class StrikeTest(WithFastSleep):
 
     def test_toggle_releases_until_the_next(self):
         strike = self.strike()
-        strike.toggle()
+        strike.toggle(3600)
         self.pass_ms(strike, 1000)
         self.assertEqual(self.pin.level, 1)
-        strike.toggle()
+        strike.toggle(3600)
         self.assertEqual(self.pin.level, 0)
-        strike.toggle()
+        strike.toggle(3600)
         strike.hold(False)
         self.assertEqual(self.pin.level, 0, "a change of posture ends it")
+
+    def test_a_toggled_release_ends_by_its_limit(self):
+        for limit_s in (60, 14_400, 86_400):
+            strike = self.strike()
+            strike.toggle(limit_s)
+            for _ in range(limit_s * 10 - 1):
+                self.ticks.advance_ms(100)
+                strike.tend()
+            self.assertEqual((self.pin.level, strike.is_toggle_over), (1, False))
+            self.pass_ms(strike, 100)
+            self.assertEqual((self.pin.level, strike.is_toggle_over), (0, True))
+            strike.toggle(limit_s)
+            self.pass_ms(strike, 1000)
+            self.assertEqual(self.pin.level, 1, "the next one has a time of its own")
+
+    def test_the_limit_of_a_toggled_release_ends_nothing_else(self):
+        for cause in ("grant", "exit", "hold", "fire"):
+            strike = self.strike()
+            strike.toggle(60)
+            self.pass_ms(strike, 59_000)
+            if cause == "hold":
+                strike.hold(True)
+            elif cause == "fire":
+                strike.set_fire(True)
+            else:
+                getattr(strike, cause)(5000)
+            self.pass_ms(strike, 2000)
+            self.assertEqual((self.pin.level, strike.is_toggle_over), (1, True))
+            strike.set_fire(False)
+            strike.hold(False)
+            self.pass_ms(strike, 3000)
+            self.assertEqual(self.pin.level, 0)
 
     def test_a_toggle_while_held_or_for_a_fire_does_not_outlast_that(self):
         for begin, end in (("hold", "hold"), ("set_fire", "set_fire")):
             strike = self.strike()
             getattr(strike, begin)(True)
             writes = len(self.pin.history)
-            strike.toggle()
+            strike.toggle(3600)
             self.assertEqual(self.pin.history[writes:], [1], "the tap is answered")
             getattr(strike, end)(False)
             self.assertEqual(self.pin.level, 0)
 
     def test_nothing_locks_it_in_a_fire(self):
         strike = self.strike()
-        strike.toggle()
+        strike.toggle(3600)
         strike.grant(300)
         strike.exit(300)
         strike.hold(True)
@@ -247,13 +279,11 @@ class StrikeTest(WithFastSleep):
         self.assertFalse(strike.is_permissive)
 
     def test_weeks_in_one_state_wrap_no_deadline(self):
-        for state in ("locked", "held", "fire", "toggled", "exit"):
+        for state in ("locked", "held", "fire", "exit"):
             strike = self.strike()
             strike.grant(5000)
             strike.hold(state == "held")
             strike.set_fire(state == "fire")
-            if state == "toggled":
-                strike.toggle()
             for _ in range(24 * 60 * 60):
                 self.ticks.advance_ms(30_000)
                 if state == "exit":
@@ -273,8 +303,8 @@ class StrikeTest(WithFastSleep):
             strike.tend()
             strike.exit(1000)
             strike.end_grant()
-            strike.toggle()
-            strike.toggle()
+            strike.toggle(3600)
+            strike.toggle(3600)
         except MemoryError:
             failed = True
         else:

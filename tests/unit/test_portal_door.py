@@ -29,6 +29,7 @@ from doorward.values import (
     SUPPLY_RESTORED,
     TAMPER,
     TAMPER_CLEARED,
+    TOGGLE_OVER,
     VISITOR,
 )
 from support import FakeTicks
@@ -164,7 +165,7 @@ class ReleaseTest(PortalTest):
 
     def test_toggle_mode(self):
         door = Door(strike_mode="toggle", **ALL_WIRED)
-        door.portal.release(RESPONDER)
+        door.portal.release(STAFF)
         door.pass_ms(100_000)
         self.assertTrue(door.is_released)
         door.does("door", True)
@@ -172,10 +173,61 @@ class ReleaseTest(PortalTest):
         self.assertTrue(door.is_released, "not locked again by the opening")
         self.assertEqual(door.hears(), [DOOR_OPENED])
         door.does("door", False)
-        door.portal.release(RESPONDER)
+        door.portal.release(STAFF)
         self.assertFalse(door.is_released)
         door.pass_ms(1000)
         self.assertEqual(door.hears(), [DOOR_CLOSED])
+
+    def test_a_toggled_release_has_a_limit_and_its_end_is_told(self):
+        for settings in ({}, {"toggle_limit_s": 60}, {"toggle_limit_s": 86_400}):
+            door = Door(strike_mode="toggle", **ALL_WIRED, **settings)
+            limit_ms = door.settings.toggle_limit_s * 1000
+            door.portal.release(STAFF)
+            door.pass_ms(limit_ms - 1000, 1000)
+            self.assertTrue(door.is_released)
+            self.assertEqual(door.hears(), [])
+            door.pass_ms(1000 + SEEN_MS)
+            self.assertFalse(door.is_released)
+            self.assertEqual(door.hears(), [TOGGLE_OVER])
+            door.pass_ms(1000)
+            self.assertEqual(door.hears(), [], "told once")
+
+    def test_a_toggled_release_that_was_ended_is_not_over_later(self):
+        for end in ("tap", "lock", "unhold"):
+            door = Door(strike_mode="toggle", toggle_limit_s=60, **ALL_WIRED)
+            door.portal.release(STAFF)
+            door.pass_ms(30_000)
+            if end == "tap":
+                door.portal.release(STAFF)
+            elif end == "lock":
+                door.portal.lock()
+            else:
+                door.portal.hold(False)
+            door.pass_ms(60_000)
+            self.assertEqual(door.hears(), [])
+
+    def test_a_responder_never_locks_what_was_toggled(self):
+        for is_extended in (False, True):
+            door = Door(strike_mode="toggle", toggle_limit_s=60, **ALL_WIRED)
+            door.portal.release(STAFF)
+            for _ in range(5):
+                door.portal.release(RESPONDER, is_extended)
+                self.assertTrue(door.is_released)
+                door.pass_ms(8000)
+                self.assertTrue(door.is_released)
+            door.pass_ms(19_000)
+            self.assertTrue(door.is_released)
+            door.portal.release(RESPONDER, is_extended)
+            self.assert_about(door.is_released_for(), 15_000 if is_extended else 5000)
+            self.assertEqual(door.hears(), [TOGGLE_OVER])
+
+    def test_a_responders_grant_is_a_pulse_in_toggle_mode(self):
+        door = Door(strike_mode="toggle", responder_pulse_ms=7000, **ALL_WIRED)
+        for _ in range(2):
+            door.portal.release(RESPONDER)
+            self.assert_about(door.is_released_for(), 7000)
+            door.pass_ms(1000)
+            self.assertEqual(door.hears(), [NOT_ENTERED])
 
     def test_held(self):
         door = Door(**ALL_WIRED)
@@ -336,12 +388,10 @@ class ContactTest(PortalTest):
         self.assertEqual(door.hears(), [DOOR_CLOSED, DOOR_SECURED])
 
     def test_what_holds_the_door_open_raises_no_alarm_for_weeks(self):
-        for cause in ("hold", "toggle", "fire"):
-            door = Door(strike_mode="toggle", **ALL_WIRED)
+        for cause in ("hold", "fire"):
+            door = Door(**ALL_WIRED)
             if cause == "hold":
                 door.portal.hold(True)
-            elif cause == "toggle":
-                door.portal.release()
             else:
                 door.does("fire", True)
             door.hears()
@@ -360,6 +410,15 @@ class ContactTest(PortalTest):
         door.portal.hold(False)
         door.pass_ms(19_000)
         self.assertEqual(door.hears(), [DOOR_OPENED])
+        door.pass_ms(12_000)
+        self.assertEqual(door.hears(), [HELD_OPEN_SOON, HELD_OPEN])
+
+    def test_the_time_begins_when_a_toggled_release_ends(self):
+        door = Door(strike_mode="toggle", toggle_limit_s=3600, **ALL_WIRED)
+        door.portal.release()
+        door.does("door", True)
+        door.pass_ms(3_600_000 + 19_000)
+        self.assertEqual(door.hears(), [DOOR_OPENED, TOGGLE_OVER])
         door.pass_ms(12_000)
         self.assertEqual(door.hears(), [HELD_OPEN_SOON, HELD_OPEN])
 

@@ -16,6 +16,7 @@ from ..values import (
     SUPPLY_RESTORED,
     TAMPER,
     TAMPER_CLEARED,
+    TOGGLE_OVER,
 )
 from .indicator import (
     ALARM,
@@ -50,6 +51,7 @@ class Portal:
         is_fail_safe = settings.strike_type == "fail-safe"
         self._strike = Strike(board.strike, board.strike_active, ticks, is_fail_safe=is_fail_safe)
         self._is_toggle = settings.strike_mode == "toggle"
+        self._toggle_limit_s = settings.toggle_limit_s
         self._pulse_ms = settings.strike_pulse_ms
         self._responder_ms = settings.responder_pulse_ms
         self._extended_ms = settings.extended_pulse_ms
@@ -126,11 +128,12 @@ class Portal:
         """Release the door. The tap path's first act: allocates nothing.
 
         duration_ms: for how long; 0: what the settings say, by class and need, or in mode toggle
-        until the next grant.
+        until the next grant. A responder's is a pulse in either mode, because a tap that locks the
+        door is none that a responder may make.
         """
         if duration_ms == 0:
-            if self._is_toggle:
-                self._strike.toggle()
+            if self._is_toggle and cardholder_class != RESPONDER:
+                self._strike.toggle(self._toggle_limit_s)
                 return
             duration_ms = self._pulse_ms
             if cardholder_class == RESPONDER:
@@ -207,6 +210,9 @@ class Portal:
                 on_event(EXIT_REQUESTED)
         if self._lockdown.changed():
             on_lockdown(self._lockdown.is_active)
+        if strike.is_toggle_over:
+            strike.is_toggle_over = False
+            on_event(TOGGLE_OVER)
         self._opening.look(on_event)
         for one, began, ended, which in self._watched:
             if one.changed():

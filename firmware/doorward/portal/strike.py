@@ -13,12 +13,13 @@ class Strike:
     """Releases the lock at once and locks it in time, whatever else is going on.
 
     It is released while there is a cause: a grant or an exit with a deadline each, a grant that
-    lasts until the next one (toggle), being held, a fire. Pin levels follow from the kind of lock:
-    a fail-secure one is released by energising it, a fail-safe one by de-energising it.
+    lasts until the next one or its limit (toggle), being held, a fire. Pin levels follow from the
+    kind of lock: a fail-secure one is released by energising it, a fail-safe one by de-energising it.
 
     Attributes:
         is_released: what the output does to the lock.
         is_yielding: it was locked a moment ago, and somebody may still be opening the door.
+        is_toggle_over: a toggled release reached its limit. Whoever tells of it sets it back.
         grants: times that a cardholder or a command released it.
     """
 
@@ -31,6 +32,8 @@ class Strike:
         self._is_fire = False
         self._is_held = False
         self._is_toggled = False
+        self._toggle_left_s = 0
+        self._second_ms = 0
         self._is_granted = False
         self._grant_until_ms = 0
         self._is_exit = False
@@ -38,12 +41,13 @@ class Strike:
         self._locked_ms = 0
         self.is_released = False
         self.is_yielding = False
+        self.is_toggle_over = False
         self.grants = 0
         self.make_safe()
 
     @property
     def is_held_open(self) -> bool:
-        """Released without a deadline: held, toggled, or for a fire."""
+        """Released for as long as it takes: held, toggled, or for a fire."""
         return self._is_fire or self._is_held or self._is_toggled
 
     @property
@@ -61,14 +65,19 @@ class Strike:
         self._is_granted = True
         self.grants += 1
 
-    def toggle(self) -> None:
-        """Release until the next call; what is released for another reason stays so."""
+    def toggle(self, limit_s: int) -> None:
+        """Release until the next call, for `limit_s` at the most.
+
+        What is released for another reason stays so.
+        """
         is_open = self.is_held_open
         if not is_open or not self._is_toggled:
             self._pin(self._released)
             self.is_released = True
             # Held or for a fire, it is open anyhow: the tap must not outlast that.
             self._is_toggled = not is_open
+            self._toggle_left_s = limit_s
+            self._second_ms = self._ticks.ticks_ms()
         else:
             self._is_toggled = False
             self._settle()
@@ -126,6 +135,8 @@ class Strike:
         if self._is_exit and self._ticks.ticks_diff(now_ms, self._exit_until_ms) >= 0:
             self._is_exit = False
             self._settle()
+        if self._is_toggled:
+            self._count_toggled(now_ms)
         # A latch and not a difference of ticks: those wrap after six days without a tap.
         if self.is_yielding and self._ticks.ticks_diff(now_ms, self._locked_ms) >= _YIELD_MS:
             self.is_yielding = False
@@ -139,6 +150,16 @@ class Strike:
                 await asyncio.sleep_ms(_LOOK_MS)
         finally:
             self.make_safe()
+
+    def _count_toggled(self, now_ms: int) -> None:
+        """Second by second, as every long time, because a difference of ticks wraps."""
+        seconds = self._ticks.ticks_diff(now_ms, self._second_ms) // 1000
+        self._second_ms = self._ticks.ticks_add(self._second_ms, seconds * 1000)
+        self._toggle_left_s -= seconds
+        if self._toggle_left_s <= 0:
+            self._is_toggled = False
+            self.is_toggle_over = True
+            self._settle()
 
     def _settle(self) -> None:
         """Give the output the level that the causes ask for, if it has another."""
