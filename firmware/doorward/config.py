@@ -110,7 +110,7 @@ SETTINGS = (
     Setting("responder_pulse_ms",   int, 5000,   200,  60000, "ms", "the same for responders"),
     Setting("extended_pulse_ms",    int, 15000,  200,  120000, "ms", "the same for cardholders who need longer"),
     Setting("toggle_limit_s",       int, 14400,  60,   86400, "s", "a toggled release locks by itself after this long"),
-    Setting("relock_on_opening",    bool, True,  0,    1, "", "lock again as soon as the door contact says that the door was opened"),
+    Setting("relock_on_opening",    bool, True,  0,    1, "", "lock again once the door contact has said for a second on end that the door is open"),
     Setting("input_door",           str, "none", 0,    0, "", "door contact: the contact while the door is closed; no: open, nc: closed", choices=("none", "no", "nc")),
     Setting("input_rex",            str, "none", 0,    0, "", "request to exit: the contact at rest", choices=("none", "no", "nc")),
     Setting("input_lockdown",       str, "no",   0,    0, "", "lockdown switch or panic button: the contact at rest", choices=("none", "no", "nc")),

@@ -47,6 +47,8 @@ ALL_WIRED = {"input_" + name: "no" for name in INPUTS}
 SAMPLE_MS = 10
 # From a contact's change to what follows from it: debounced, and two samples.
 SEEN_MS = 50
+# How long a contact is to stand open before the grant ends, and closed before an alarm does.
+SURE_MS = 1000
 # Ticks that wrap within the first minute, as every door's do in its sixth day.
 NEAR_WRAP_US = ((1 << 30) - 20_000) * 1000
 
@@ -259,8 +261,47 @@ class ReleaseTest(PortalTest):
             door.pass_ms(1000)
             door.set("door", True)
             took_ms = door.is_released_for()
-            self.assert_about(took_ms, 30 if is_on else 4000)
+            self.assert_about(took_ms, 30 + SURE_MS if is_on else 4000)
             self.assertEqual(door.hears(), [DOOR_OPENED])
+
+    def test_a_loose_contact_shortens_nobodys_grant(self):
+        for open_ms, closed_ms in ((40, 40), (200, 50), (900, 40), (950, 10), (500, 500)):
+            door = Door(**ALL_WIRED)
+            door.portal.release(RESPONDER)
+            for now_ms in range(0, 4990, SAMPLE_MS):
+                door.set("door", now_ms % (open_ms + closed_ms) < open_ms)
+                door.pass_ms(SAMPLE_MS)
+                self.assertTrue(door.is_released, (open_ms, closed_ms, now_ms))
+            self.assertNotIn(FORCED_OPEN, door.hears())
+            door.pass_ms(100)
+            self.assertFalse(door.is_released)
+
+    def test_an_opening_ends_no_grant_that_was_given_after_it(self):
+        for later_ms in (10, 20, 50, 500, 1000, 1500):
+            for blip_ms in (0, 10, 100):
+                door = Door(**ALL_WIRED)
+                door.portal.release()
+                door.pass_ms(1000)
+                door.set("door", True)
+                door.pass_ms(later_ms)
+                door.portal.release()
+                door.pass_ms(100)
+                door.set("door", False)
+                door.pass_ms(blip_ms)
+                door.set("door", True)
+                is_new_opening = blip_ms > SEEN_MS
+                self.assert_about(
+                    door.is_released_for(), 1030 if is_new_opening else 4900 - blip_ms
+                )
+
+    def test_a_stall_does_not_make_an_opening_long(self):
+        door = Door(**ALL_WIRED)
+        door.portal.release()
+        door.does("door", True)
+        door.pass_ms(700)
+        door.set("door", False)
+        door.ticks.advance_ms(400)
+        self.assert_about(door.is_released_for(), 5000 - 700 - 400 - SEEN_MS)
 
     def test_the_tap_path_allocates_nothing(self):
         for settings in ({}, {"strike_mode": "toggle"}):
@@ -323,6 +364,7 @@ class ContactTest(PortalTest):
         door = self.door
         door.portal.release()
         door.does("door", True)
+        door.pass_ms(SURE_MS)
         door.does("door", False)
         door.pass_ms(1000)
         door.does("door", True)
@@ -841,6 +883,7 @@ class Account:
         self.now_ms = 0
         self.freed_ms = -10_000  # when it was last released
         self.granted_ms = 0
+        self.relock_ms = None  # when the grant ends by the opening
         self.exit_ms = 0
         self.fire_ms = 0
         self.is_held = False
@@ -856,6 +899,7 @@ class Account:
                 RESPONDER if act == "responder" else STAFF, False, 30_000 if act == "long" else 0
             )
             self.granted_ms = max(self.granted_ms, self.now_ms + self.PULSES[act])
+            self.relock_ms = None
         elif act in ("hold", "unhold"):
             self.is_held = act == "hold"
             portal.hold(self.is_held)
@@ -863,8 +907,10 @@ class Account:
             self.granted_ms = 0
             portal.lock()
         elif act in ("open", "close"):
-            if act == "open" and not self.is_open and self.door.settings.relock_on_opening:
-                self.granted_ms = 0
+            if act == "close":
+                self.relock_ms = None
+            elif not self.is_open and self.door.settings.relock_on_opening:
+                self.relock_ms = self.now_ms + 30 + SURE_MS
             self.is_open = act == "open"
             self.door.set("door", self.is_open)
         elif act in ("rex", "unrex"):
@@ -882,6 +928,9 @@ class Account:
     def pass_ms(self, total_ms):
         self.door.pass_ms(total_ms)
         self.now_ms += total_ms
+        if self.relock_ms is not None and self.now_ms > self.relock_ms:
+            self.granted_ms = min(self.granted_ms, self.relock_ms)
+            self.relock_ms = None
         if self.must_release() or self.now_ms <= self.until_ms():
             self.freed_ms = self.now_ms
 

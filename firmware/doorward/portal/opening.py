@@ -17,6 +17,9 @@ _IN_TIME = const(0)
 _WARNED = const(1)
 _TOO_LONG = const(2)
 
+# A contact that is open for less may be loose; nobody's grant ends by that.
+_SURELY_OPEN_MS = const(1_000)
+
 
 class Opening:
     """Follows one door by its contact. Without a contact it knows nothing and says nothing.
@@ -42,6 +45,9 @@ class Opening:
         self._is_forced = False
         self._is_unsecured = False
         self._is_awaited = False
+        self._is_relocking = False
+        self._steady_ms = self._opened_ms
+        self._grants = 0
 
     @property
     def is_warning(self) -> bool:
@@ -77,6 +83,10 @@ class Opening:
             self._is_permitted = (
                 self._strike.is_permissive or self._rex.is_active or self._rex.is_settling
             )
+            if not contact.is_active:
+                self._grants = self._strike.grants
+        if self._is_relocking:
+            self._watch_relock()
         if contact.is_active:
             self._watch_time(on_event)
         elif self._is_awaited:
@@ -86,8 +96,8 @@ class Opening:
         self._opened_ms = self._ticks.ticks_ms()
         self._is_long = False
         self._is_awaited = False
-        if self._relocks:
-            self._strike.end_grant()
+        self._is_relocking = self._relocks
+        self._steady_ms = self._opened_ms
         on_event(DOOR_OPENED)
         if not self._is_permitted and not self._strike.is_held_open:
             self._is_forced = True
@@ -99,9 +109,23 @@ class Opening:
         self._stage = _IN_TIME
         self._is_forced = False
         self._is_unsecured = False
+        self._is_relocking = False
         on_event(DOOR_CLOSED)
         if was_unsecured:
             on_event(DOOR_SECURED)
+
+    def _watch_relock(self) -> None:
+        """End the grant that the door was opened by, once it was surely opened.
+
+        One that was given since is for whoever comes next, and they find their door released.
+        """
+        now_ms = self._ticks.ticks_ms()
+        if self._contact.is_settling:
+            self._steady_ms = now_ms
+        elif self._ticks.ticks_diff(now_ms, self._steady_ms) >= _SURELY_OPEN_MS:
+            self._is_relocking = False
+            if self._strike.grants == self._grants:
+                self._strike.end_grant()
 
     def _watch_time(self, on_event) -> None:
         """Warn of, then alarm for, a door that stands open.

@@ -90,7 +90,7 @@ class Strike:
         self._settle()
 
     def end_grant(self) -> None:
-        """The grant has served its purpose: the door was opened."""
+        """The grant has served its purpose: the door was surely opened."""
         if self._is_granted:
             self._is_granted = False
             self._settle()
