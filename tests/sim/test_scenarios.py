@@ -187,6 +187,24 @@ def test_a_forced_door_and_one_held_open(door):
     ]
 
 
+def test_a_door_that_is_swung_to_and_fro_is_held_open(door):
+    assert door.tap(door.officers[0].badge)["opened"]
+
+    def swing():
+        contact(door, "door", "open")
+        time.sleep(0.6)
+        contact(door, "door", "closed")
+        time.sleep(0.2)
+        contact(door, "door", "open")
+        return "held-open" in told(door)
+
+    wait_until(swing, 15, "no alarm")
+    assert "door-secured" not in told(door)
+    contact(door, "door", "closed")
+    wait_until(lambda: told(door)[-1] == "door-secured", 5, "the alarm stands")
+    assert told(door).count("door-secured") == 1
+
+
 def test_a_fire_drill(door):
     contact(door, "fire", "closed")
     wait_for(door, "released")

@@ -102,6 +102,11 @@ class Door:
         self.set(name, is_active)
         self.pass_ms(SEEN_MS)
 
+    def shuts(self):
+        """Close the door for long enough to be closed."""
+        self.does("door", False)
+        self.pass_ms(SURE_MS)
+
     def ends_fire(self):
         """Let the panel's contact rest until the fire counts as over."""
         self.set("fire", False)
@@ -352,12 +357,12 @@ class ContactTest(PortalTest):
         door.does("door", True)
         self.assertEqual(door.hears(), [DOOR_OPENED, FORCED_OPEN])
         self.assertTrue(door.portal.is_alarmed)
-        door.does("door", False)
+        door.shuts()
         self.assertEqual(door.hears(), [DOOR_CLOSED, DOOR_SECURED])
         self.assertFalse(door.portal.is_alarmed)
         door.portal.release()
         door.does("door", True)
-        door.does("door", False)
+        door.shuts()
         self.assertEqual(door.hears(), [DOOR_OPENED, DOOR_CLOSED], "secured once")
 
     def test_a_grant_permits_one_opening_when_it_relocks(self):
@@ -404,9 +409,117 @@ class ContactTest(PortalTest):
         self.assert_about(waited[HELD_OPEN], 30_000)
         self.assertEqual(len(waited), 3)
         self.assertTrue(door.portal.is_alarmed)
-        door.does("door", False)
+        door.shuts()
         self.assertEqual(door.hears(), [DOOR_CLOSED, DOOR_SECURED])
         self.assertFalse(door.portal.is_alarmed)
+
+    def test_a_closing_that_is_no_closing_does_not_stop_the_time(self):
+        for every_ms, blip_ms in ((1000, 40), (5000, 500), (3000, 990), (19_000, 900)):
+            door = Door(**ALL_WIRED)
+            door.portal.release()
+            door.set("door", True)
+            waited = {}
+            for passed in range(0, 60_000, SAMPLE_MS):
+                door.set("door", passed < every_ms or passed % every_ms >= blip_ms)
+                door.pass_ms(SAMPLE_MS)
+                for code in door.hears():
+                    waited.setdefault(code, passed)
+            # Where a limit falls into a blip it is told at the end of that.
+            for code, expected_ms in ((HELD_OPEN_SOON, 20_000), (HELD_OPEN, 30_000)):
+                self.assertTrue(
+                    expected_ms <= waited[code] <= expected_ms + blip_ms + SEEN_MS,
+                    (every_ms, blip_ms, waited),
+                )
+            self.assertNotIn(DOOR_SECURED, waited)
+            self.assertTrue(door.portal.is_alarmed)
+
+    def test_no_alarm_is_cleared_by_a_blip(self):
+        for alarm in (FORCED_OPEN, HELD_OPEN):
+            for blip_ms in (40, 500, 990):
+                door = Door(**ALL_WIRED)
+                if alarm == HELD_OPEN:
+                    door.portal.release()
+                door.does("door", True)
+                door.pass_ms(40_000)
+                self.assertIn(alarm, door.hears())
+                for _ in range(10):
+                    door.set("door", False)
+                    for _ in range(blip_ms // SAMPLE_MS):
+                        door.pass_ms(SAMPLE_MS)
+                        self.assertTrue(door.portal.is_alarmed)
+                    door.set("door", True)
+                    door.pass_ms(300)
+                    self.assertTrue(door.portal.is_alarmed)
+                told = door.hears()
+                self.assertIn(DOOR_CLOSED, told)
+                self.assertFalse({DOOR_SECURED, HELD_OPEN, HELD_OPEN_SOON} & set(told))
+                door.shuts()
+                self.assertEqual(door.hears(), [DOOR_CLOSED, DOOR_SECURED])
+                self.assertFalse(door.portal.is_alarmed)
+
+    def test_a_warning_outlasts_a_blip(self):
+        door = self.door
+        door.portal.release()
+        door.does("door", True)
+        door.pass_ms(29_000)
+        door.set("door", False)
+        door.pass_ms(500)
+        door.does("door", True)
+        door.pass_ms(1000)
+        told = door.hears()
+        self.assertEqual((told.count(HELD_OPEN_SOON), told[-1]), (1, HELD_OPEN))
+
+    def permit(self, cause):
+        """Permit somebody to open the door of `self.door`."""
+        if cause == "grant":
+            self.door.portal.release()
+        elif cause == "exit":
+            self.door.does("rex", True)
+            self.door.does("rex", False)
+        else:
+            self.door.portal.hold(True)
+            self.door.portal.hold(False)
+
+    def test_who_is_permitted_anew_has_a_time_of_their_own(self):
+        for cause in ("grant", "exit", "hold"):
+            for is_before in (True, False):
+                for stood_ms, expected in (
+                    (15_000, [DOOR_CLOSED, DOOR_OPENED]),
+                    (25_000, [DOOR_CLOSED, DOOR_OPENED]),
+                    (40_000, [DOOR_CLOSED, DOOR_SECURED, DOOR_OPENED]),
+                ):
+                    door = self.door = Door(**ALL_WIRED)
+                    door.portal.release()
+                    door.does("door", True)
+                    door.pass_ms(stood_ms)
+                    door.hears()
+                    if is_before:
+                        self.permit(cause)
+                    door.set("door", False)
+                    door.pass_ms(300)
+                    if not is_before:
+                        self.permit(cause)
+                    door.does("door", True)
+                    told = [code for code in door.hears() if code != EXIT_REQUESTED]
+                    self.assertEqual(told, expected, cause)
+                    self.assertFalse(door.portal.is_alarmed)
+                    door.pass_ms(19_000)
+                    self.assertEqual(door.hears(), [])
+                    door.pass_ms(12_000)
+                    self.assertEqual(door.hears(), [HELD_OPEN_SOON, HELD_OPEN])
+
+    def test_a_permission_is_for_one_opening_in_this(self):
+        for cause in ("grant", "exit"):
+            door = self.door = Door(relock_on_opening=False, **ALL_WIRED)
+            self.permit(cause)
+            door.does("door", True)
+            door.pass_ms(3000)
+            door.set("door", False)
+            door.pass_ms(300)
+            door.does("door", True)
+            self.assertNotIn(FORCED_OPEN, door.hears())
+            door.pass_ms(16_700)
+            self.assertEqual(door.hears(), [HELD_OPEN_SOON])
 
     def test_a_warning_that_helped_is_no_alarm(self):
         door = self.door
@@ -426,7 +539,7 @@ class ContactTest(PortalTest):
         door.pass_ms(40 * 86_400_000, 600_000)
         self.assertEqual(door.hears(), [])
         self.assertTrue(door.portal.is_alarmed)
-        door.does("door", False)
+        door.shuts()
         self.assertEqual(door.hears(), [DOOR_CLOSED, DOOR_SECURED])
 
     def test_what_holds_the_door_open_raises_no_alarm_for_weeks(self):
@@ -481,7 +594,7 @@ class ContactTest(PortalTest):
         door.pass_ms(SAMPLE_MS)
         self.assertFalse(door.portal.is_alarmed)
         door.hears()
-        door.does("door", False)
+        door.shuts()
         self.assertEqual(door.hears(), [DOOR_CLOSED, DOOR_SECURED])
 
     def test_nobody_came(self):

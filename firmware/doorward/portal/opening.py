@@ -19,10 +19,15 @@ _TOO_LONG = const(2)
 
 # A contact that is open for less may be loose; nobody's grant ends by that.
 _SURELY_OPEN_MS = const(1_000)
+# One that is closed for less may have been shaken, or bridged: time and alarms go on over it.
+_SURELY_CLOSED_MS = const(1_000)
 
 
 class Opening:
     """Follows one door by its contact. Without a contact it knows nothing and says nothing.
+
+    What an opening began, its time and its alarms, ends once the door has been closed for a second,
+    or when somebody with a permission of their own opens it again before that.
 
     Attributes:
         is_warning: the door stands open and will soon raise the alarm.
@@ -48,6 +53,9 @@ class Opening:
         self._is_relocking = False
         self._steady_ms = self._opened_ms
         self._grants = 0
+        self._is_closing = False
+        self._closed_ms = self._opened_ms
+        self._is_renewed = False
 
     @property
     def is_warning(self) -> bool:
@@ -60,6 +68,11 @@ class Opening:
     def expect(self) -> None:
         """A grant released the door: somebody is to open it."""
         self._is_awaited = self._contact.is_wired and not self._contact.is_active
+        self.renew()
+
+    def renew(self) -> None:
+        """Somebody was permitted to open the door anew: their opening has a time of its own."""
+        self._is_renewed = True
 
     def begin(self, on_event) -> None:
         """Tell of a door that stands open at the start. Nobody knows how it was opened."""
@@ -85,6 +98,8 @@ class Opening:
             )
             if not contact.is_active:
                 self._grants = self._strike.grants
+        if self._is_closing:
+            self._watch_closing(on_event)
         if self._is_relocking:
             self._watch_relock()
         if contact.is_active:
@@ -93,11 +108,17 @@ class Opening:
             self._watch_entry(on_event)
 
     def _open(self, on_event) -> None:
-        self._opened_ms = self._ticks.ticks_ms()
-        self._is_long = False
+        now_ms = self._ticks.ticks_ms()
+        if self._is_closing and self._is_renewed and self._is_permitted:
+            self._secure(on_event)
+        if not self._is_closing:
+            self._opened_ms = now_ms
+            self._is_long = False
+        self._is_closing = False
+        self._is_renewed = False
         self._is_awaited = False
         self._is_relocking = self._relocks
-        self._steady_ms = self._opened_ms
+        self._steady_ms = now_ms
         on_event(DOOR_OPENED)
         if not self._is_permitted and not self._strike.is_held_open:
             self._is_forced = True
@@ -105,14 +126,28 @@ class Opening:
             on_event(FORCED_OPEN)
 
     def _close(self, on_event) -> None:
+        self._is_relocking = False
+        self._is_closing = True
+        self._closed_ms = self._ticks.ticks_ms()
+        on_event(DOOR_CLOSED)
+
+    def _secure(self, on_event) -> None:
+        """What the opening began is over."""
         was_unsecured = self._is_unsecured
+        self._is_closing = False
         self._stage = _IN_TIME
         self._is_forced = False
         self._is_unsecured = False
-        self._is_relocking = False
-        on_event(DOOR_CLOSED)
         if was_unsecured:
             on_event(DOOR_SECURED)
+
+    def _watch_closing(self, on_event) -> None:
+        """Take the door for closed once it surely is; what settles now may be its opening."""
+        if self._contact.is_settling:
+            return
+        now_ms = self._ticks.ticks_ms()
+        if self._ticks.ticks_diff(now_ms, self._closed_ms) >= _SURELY_CLOSED_MS:
+            self._secure(on_event)
 
     def _watch_relock(self) -> None:
         """End the grant that the door was opened by, once it was surely opened.

@@ -146,6 +146,8 @@ class Portal:
     def hold(self, is_held: bool) -> None:
         """Keep the door released until told otherwise; False ends a toggled release too."""
         self._strike.hold(is_held)
+        if is_held:
+            self._opening.renew()
 
     def lock(self) -> None:
         """Lock now whatever a grant or a command released; not against hold, exit or fire."""
@@ -207,6 +209,7 @@ class Portal:
             # Anew at every sample: the time counts from when the last one to go out was seen.
             strike.exit(self._pulse_ms)
             if is_rex_changed:
+                self._opening.renew()
                 on_event(EXIT_REQUESTED)
         if self._lockdown.changed():
             on_lockdown(self._lockdown.is_active)
