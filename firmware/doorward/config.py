@@ -108,7 +108,7 @@ SETTINGS = (
     Setting("strike_mode",          str, "pulse", 0, 0, "", "a grant releases the door for a time, or until the next grant (toggle); one for a responder always for a time", choices=("pulse", "toggle")),
     Setting("strike_pulse_ms",      int, 5000,   200,  60000, "ms", "how long a grant releases the door for staff and visitors"),
     Setting("responder_pulse_ms",   int, 5000,   200,  60000, "ms", "the same for responders"),
-    Setting("extended_pulse_ms",    int, 15000,  200,  120000, "ms", "the same for cardholders who need longer"),
+    Setting("extended_pulse_ms",    int, 15000,  200,  120000, "ms", "the same for cardholders who need longer; never shorter than their class has it"),
     Setting("toggle_limit_s",       int, 14400,  60,   86400, "s", "a toggled release locks by itself after this long"),
     Setting("relock_on_opening",    bool, True,  0,    1, "", "lock again once the door contact has said for a second on end that the door is open"),
     Setting("input_door",           str, "none", 0,    0, "", "door contact: the contact while the door is closed; no: open, nc: closed", choices=("none", "no", "nc")),
@@ -147,7 +147,6 @@ SETTINGS = (
 
 # What can never be meant: setting, the other one, what is wrong of a Config, what goes together.
 CONTRADICTIONS = (
-    ("extended_pulse_ms",    "strike_pulse_ms",  lambda c: c.strike_mode == "pulse" and c.extended_pulse_ms < c.strike_pulse_ms, "with strike_mode pulse, who needs longer has at least as long"),
     ("held_open_warning_ms", "held_open_ms",     lambda c: c.held_open_warning_ms > c.held_open_ms, "the warning is no later than the alarm"),
     ("lockdown_ends_by",     "input_lockdown",   lambda c: c.lockdown_ends_by == "release" and c.input_lockdown == "none", "release is for a panic button, whose contact is no or nc"),
     ("lockdown_level",       "gesture_ms",       lambda c: c.lockdown_level >= 0 and not c.gesture_ms, "a level that orders by taps needs a gesture_ms above 0"),
