@@ -13,8 +13,19 @@ ROOMS = ("reader", "access", "portal", "journal", "uplink", "service")
 GROUND = ("trust", "values", "quiet", "config", "state", "walltime", "hal.roles")
 HARDWARE = {"machine", "network", "rp2", "esp32"}
 # What the language and the interpreter bring along.
-LIBRARY = {"asyncio", "binascii", "gc", "hashlib", "json", "micropython", "os", "struct", "sys"}
-LIBRARY |= {"array", "collections", "io", "select", "time", "tls"}
+LIBRARY = {
+    "asyncio",
+    "binascii",
+    "errno",
+    "gc",
+    "hashlib",
+    "json",
+    "micropython",
+    "os",
+    "struct",
+    "sys",
+}
+LIBRARY |= {"array", "collections", "io", "select", "socket", "time", "tls"}
 
 
 def running_code(tree: ast.AST) -> list[ast.AST]:

@@ -68,6 +68,7 @@ class Network:
 
     def __init__(self) -> None:
         self.is_up = True
+        self.fault = ""
         self._context = None
 
     def configure(self, ssid: str, password: str, gate) -> None:
@@ -89,6 +90,12 @@ class Network:
         if self._context is None:
             self._context = psk_context(*psk)  # a key can be set once, so one context serves all
         return await asyncio.open_connection(host, port, ssl=self._context, server_hostname=host)
+
+    async def exchange(self, host: str, port: int, request: bytes, timeout_ms: int) -> bytes:
+        """Send a datagram, return the answer: see hal.datagram. Raises OSError."""
+        from .datagram import exchange
+
+        return await exchange(host, port, request, timeout_ms)
 
 
 def restart_cause() -> int:
