@@ -31,3 +31,8 @@ SPI_MISO = 19  # MISO
 READER_CS = 5  # SDA (its name on most modules); straps high at reset, as an idle select is
 READER_RESET = 22  # RST
 READER_IRQ = 21  # IRQ; left unwired, the driver notices and asks the chip over SPI
+
+# A DS3231, if there is one: a clock with a battery. 15 straps, and the pull-up of the wire holds it
+# as it is without: low at reset, it would keep the boot ROM's messages from the serial port.
+RTC_SDA = 15  # SDA
+RTC_SCL = 14  # SCL

@@ -32,3 +32,7 @@ SPI_MISO = 13  # MISO
 READER_CS = 10  # SDA (its name on most modules)
 READER_RESET = 9  # RST
 READER_IRQ = 14  # IRQ; left unwired, the driver notices and asks the chip over SPI
+
+# A DS3231, if there is one: a clock with a battery.
+RTC_SDA = 40  # SDA
+RTC_SCL = 41  # SCL

@@ -29,3 +29,7 @@ SPI_MISO = 16  # GP16, pad 21: MISO
 READER_CS = 17  # GP17, pad 22: SDA (its name on most modules)
 READER_RESET = 20  # GP20, pad 26: RST
 READER_IRQ = 21  # GP21, pad 27: IRQ; left unwired, the driver notices and asks the chip over SPI
+
+# A DS3231, if there is one: a clock with a battery.
+RTC_SDA = 26  # GP26, pad 31: SDA
+RTC_SCL = 27  # GP27, pad 32: SCL

@@ -5,6 +5,8 @@ DOORWARD_FLASH       file that is the flash
 DOORWARD_CONSOLE_FD  inherited non-blocking descriptor that is the cable
 DOORWARD_BENCH_PORT  TCP port on the loopback for the bench's commands
 DOORWARD_BENCH_FILE  file that keeps how things stand around the door
+DOORWARD_CLOCK       "host", the default: the board's own clock is the host's; "unset": it has none;
+                     "battery": it has a DS3231, whose battery began with the process
 """
 
 import os
@@ -12,9 +14,11 @@ import sys
 import time
 
 from doorward.hal import unix
+from doorward.hal.ds3231 import Ds3231
 from doorward.hal.roles import LAYOUT_2MB, Board
-from doorward.values import CLOCK_SYNCED
+from doorward.values import CLOCK_HELD, CLOCK_SYNCED, CLOCK_UNSET
 from sim.bench import Bench
+from sim.ds3231 import Ds3231 as Ds3231Model
 
 # Whoever holds the process starts it anew on this exit, as power and reset do on a real board.
 RESET_EXIT = 75
@@ -36,6 +40,10 @@ class UnixBoard(Board):
         self.reader_reset = self.bench.reader_reset
         self.reader_irq = self.bench.reader_irq
         self.network = self.bench.network
+        self._clock = os.getenv("DOORWARD_CLOCK") or "host"
+        if self._clock == "battery":
+            self.rtc = Ds3231(Ds3231Model(time.time_ns))
+            self.rtc.write(int(time.time()))
         self.ticks = time
         layout = LAYOUT_2MB
         flash = unix.FlashFile(os.getenv("DOORWARD_FLASH"), layout.size_bytes)
@@ -47,7 +55,10 @@ class UnixBoard(Board):
         self._bench_port = int(os.getenv("DOORWARD_BENCH_PORT"))
 
     def wall_clock(self) -> tuple[int, int]:
-        return int(time.time()), CLOCK_SYNCED
+        if self._clock == "host":
+            return int(time.time()), CLOCK_SYNCED
+        kept_s = None if self.rtc is None else self.rtc.read()
+        return (0, CLOCK_UNSET) if kept_s is None else (kept_s, CLOCK_HELD)
 
     def random_bytes(self, n: int) -> bytes:
         return unix.random_bytes(n)

@@ -3,30 +3,44 @@
 import os
 import time
 
-from ..values import CLOCK_UNSET
+from .. import const
+from ..values import CLOCK_HELD, CLOCK_UNSET
 from .cable import Cable
+from .ds3231 import Ds3231
 from .roles import Board, Layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from machine import SPI, Pin
+    from machine import SPI, Pin, SoftI2C
 
 # From 1970-01-01 to 2000-01-01, where some ports begin to count.
 _EPOCH_2000_S = 946_684_800
 # High and low of a zero, high and low of a one.
 _WS2812_NS = (400, 850, 800, 450)
+# I2C in software: the ESP32's own would wait a second and more for a wire that is stuck, this one
+# for as long as is said here.
+_I2C_HZ = const(400_000)
+_I2C_TIMEOUT_US = const(1000)
 
 
 class ChipBoard(Board):
-    """A board with pins, flash of its own, stdio as its cable and no clock that outlives the power."""
+    """A board with pins, flash of its own, stdio as its cable and, with a DS3231, a clock that outlives
+    the power."""
 
     def __init__(
-        self, name: str, pins, layout: Layout, region, pin: "type[Pin]", spi: "type[SPI]"
+        self,
+        name: str,
+        pins,
+        layout: Layout,
+        region,
+        pin: "type[Pin]",
+        spi: "type[SPI]",
+        i2c: "type[SoftI2C]",
     ) -> None:
         """pins: the board's module of that name (boards/README.md says what it states).
 
         region: callable, returns the FlashRegion at a (offset, bytes) of Doorward's area.
-        pin, spi: the port's machine.Pin and machine.SPI, which only a port imports.
+        pin, spi, i2c: the port's machine.Pin, SPI and SoftI2C, which only a port imports.
         """
         self.name = name
         self.strike = pin(pins.STRIKE, pin.OUT, value=1 - pins.STRIKE_ACTIVE)
@@ -50,6 +64,15 @@ class ChipBoard(Board):
             mosi=pin(pins.SPI_MOSI),
             miso=pin(pins.SPI_MISO),
         )
+        # Pulled up: with nothing wired, nobody answers.
+        self.rtc = Ds3231(
+            i2c(
+                pin(pins.RTC_SCL, pin.IN, pin.PULL_UP),
+                pin(pins.RTC_SDA, pin.IN, pin.PULL_UP),
+                freq=_I2C_HZ,
+                timeout=_I2C_TIMEOUT_US,
+            )
+        )
         self.ticks = time
         self.provision = region(layout.provision)
         self.state = region(layout.state)
@@ -58,12 +81,13 @@ class ChipBoard(Board):
         self.console = Cable()
 
     def wall_clock(self) -> tuple[int, int]:
-        """Return what the chip counts as Unix seconds: unset, whatever it says, until it is synced.
+        """Return what the clock with a battery says; without one, what the chip counts: unset.
 
-        The chip's clock starts at a fixed date with the power, and nobody vouches for it after a
-        reset.
+        The chip's own clock starts at a fixed date with the power, and nobody vouches for it after
+        a reset.
         """
-        return unix_seconds(), CLOCK_UNSET
+        kept_s = self.rtc.read()
+        return (unix_seconds(), CLOCK_UNSET) if kept_s is None else (kept_s, CLOCK_HELD)
 
     def random_bytes(self, n: int) -> bytes:
         """Return `n` bytes from the chip's hardware source: ring oscillator or radio noise."""

@@ -9,6 +9,9 @@ board hands those over as they are and the tap path pays for no wrapper:
 - ticks: the `time` module's `ticks_ms`, `ticks_us`, `ticks_diff`, `ticks_add`.
 - random: `random_bytes(n) -> bytes` from a hardware source.
 - watchdog: `feed()`.
+- rtc: a clock with a battery, `read() -> int | None` and `write(int)` in Unix seconds; see hal.ds3231.
+- network: `is_up`, `fault`, `join()`, `open(host, port, psk)`, `exchange(host, port, request,
+  timeout_ms)`; see hal.wlan.
 - stream: a non-blocking byte stream, `readinto(buf) -> int | None`, `write(buf) -> int | None`,
   that `select.poll` and so asyncio can wait for.
 
@@ -129,7 +132,8 @@ class Board:
     state: "Any" = None  # FlashRegion
     lists: "Any" = None  # FlashRegion
     journal: "Any" = None  # FlashRegion
-    network: "Any" = None  # role: is_up, join(), open(host, port, psk); see hal.unix.Network
+    network: "Any" = None
+    rtc: "Any" = None
     console: "Any" = None  # stream
     watchdog: "Any" = None
 

@@ -2,14 +2,14 @@
 
 import machine
 import rp2
-from machine import SPI, WDT, Pin
+from machine import SPI, WDT, Pin, SoftI2C
 
 from .. import const
 from ..values import POWER_ON, WATCHDOG
 from .chip import ChipBoard
 from .flash import BlockRegion
 from .roles import PAGE_BYTES, FlashFault, Layout
-from .wlan import Wlan
+from .wlan import BAD_PASSWORD, NO_LEASE, NO_NETWORK, Wlan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # The supervisor feeds every 250 ms; a sector erase may take 400 ms, the radio's start 900 ms. The
 # chip counts to 8,388 ms at most.
 _WATCHDOG_MS = const(8000)
+# cyw43.h, CYW43_LINK_: BADAUTH, NONET, NOIP.
+_WIFI_FAULTS = {-3: BAD_PASSWORD, -2: NO_NETWORK, 2: NO_LEASE}
 
 
 class RP2Region(BlockRegion):
@@ -53,7 +55,7 @@ class RP2Board(ChipBoard):
 
     def __init__(self, name: str, pins, layout: Layout, network: Wlan | None = None) -> None:
         """pins: the board's module of that name. Raises ValueError where the layout does not fit."""
-        super().__init__(name, pins, layout, RP2Region, Pin, SPI)
+        super().__init__(name, pins, layout, RP2Region, Pin, SPI, SoftI2C)
         self.network = network
         self.watchdog = WDT(timeout=_WATCHDOG_MS)
 
@@ -69,4 +71,4 @@ def wlan() -> Wlan:
     """Return the radio of a Pico W, not started yet."""
     import network
 
-    return Wlan(lambda: network.WLAN(network.WLAN.IF_STA))
+    return Wlan(lambda: network.WLAN(network.WLAN.IF_STA), _WIFI_FAULTS)
