@@ -13,6 +13,7 @@ from doorward.quiet import Gate
 from doorward.reader.credentials import Credentials
 from doorward.service.console import Console
 from doorward.supervisor import Supervisor, count_start, fail_start
+from doorward.uplink.clock import Clock
 from doorward.uplink.delivery import Uplink
 from doorward.walltime import WallTime
 
@@ -40,10 +41,9 @@ async def build(board: roles.Board) -> App:
     door.supervisor = Supervisor(board, kept, gate, *last_acts, door.note_death)
     door.config_fault = config_fault
     door.once = (("keep-config", lambda: config.keep_good(given, gate)),)
-    psk = given.require(state.UPLINK_KEY)
-    door.uplink = Uplink(board, settings, journal, psk, door.hello)
-    receiver = door.open_receiver()
-    door.console = Console(board.console, door.hello, door.status, receiver, journal)
+    door.uplink = Uplink(board, settings, journal, given.require(state.UPLINK_KEY), door.hello)
+    door.clock = Clock(board, settings, time, access.earliest_s, door.note_clock_set)
+    door.console = Console(board.console, door.hello, door.status, door.open_receiver(), journal)
     return door
 
 

@@ -11,6 +11,7 @@ from .values import (
     BY_GESTURE,
     BY_SWITCH,
     CLOCK_QUALITIES,
+    CLOCK_SET,
     CLOCK_UNSET,
     CONFIG_REFUSED,
     DECISION_FAULT,
@@ -70,7 +71,7 @@ class App:
         journal,
         boot: int,
     ) -> None:
-        """boot: number of this start. `supervisor`, `uplink`, `console` are set before `run`."""
+        """boot: number of this start. `supervisor`, `uplink`, `clock`, `console` are set before `run`."""
         ticks = board.ticks
         self._board = board
         self._config = config
@@ -90,12 +91,15 @@ class App:
         self._is_down_recorded = True
         self._deaths = Allowance(ticks)
         self._refusals = Allowance(ticks)
+        self._settings_of_clock = Allowance(ticks)
+        self._set_s = 0
         # Apart, so that a chattering door contact cannot use up what a fire alarm needs.
         self._input_events: dict[int, Allowance] = {}
         self._switch_events = Allowance(ticks, *_SELDOM)
         self._untold_turns = 0
         self.supervisor: Any = None
         self.uplink: Any = None
+        self.clock: Any = None
         self.console: Any = None
         # Why the configuration that was given is not the one in force; "" where it is.
         self.config_fault = ""
@@ -162,6 +166,7 @@ class App:
         add_other("console", self.console.run)
         add_other("uplink", self.uplink.run, is_once=True)
         add_other("list-check", self._check_lists, is_once=True)
+        add_other("clock", self.clock.run, is_once=True)
         for name, call in self.once:
             add_other(name, call, is_once=True)
         for name, call in self._board.tasks():
@@ -172,6 +177,15 @@ class App:
         """Record that a task ended; a flood of deaths of one that is started anew is counted."""
         if is_critical or self._deaths.take():
             self.note(Event(TASK_DIED, self._ticks.ticks_ms(), detail=number))
+
+    def note_clock_set(self, difference_s: int) -> None:
+        """Record by how much the clock was set; what goes unrecorded is in the next record."""
+        self._set_s += difference_s
+        if self._settings_of_clock.take():
+            limit = 0x7FFF_FFFF
+            detail = max(-limit, min(self._set_s, limit)) & 0xFFFF_FFFF
+            self._set_s = 0
+            self.note(Event(CLOCK_SET, self._ticks.ticks_ms(), detail=detail))
 
     def status(self) -> dict:
         """Return what a technician or a health message needs to know."""
@@ -195,7 +209,7 @@ class App:
             "is_team_hold": self._access.posture.is_team_hold,
             "is_released": self._portal.is_released,
             "inputs": self._portal.inputs(),
-            "clock": {"quality": CLOCK_QUALITIES[self._time.quality], "now_s": now_s},
+            "clock": self.clock.facts(),
             "reader": {
                 "is_up": reader.is_up,
                 "fault": reader.fault,
@@ -231,6 +245,7 @@ class App:
             },
             "taps": self._taps.facts(),
             "network": None if self._board.network is None else self._board.network.is_up,
+            "network_fault": "" if self._board.network is None else self._board.network.fault,
             "uplink": {
                 "is_connected": self.uplink.is_connected,
                 "fault": self.uplink.fault,

@@ -141,6 +141,9 @@ SETTINGS = (
     Setting("broker_tls",           bool, True,  0,    1, "", "TLS with the door's pre-shared key; without it the network must be trusted"),
     Setting("keepalive_s",          int, 30,     5,    600, "s", "longest silence on the broker connection"),
     Setting("ack_timeout_ms",       int, 5000,   500,  60000, "ms", "events not acknowledged by the collector for this long are sent again"),
+    Setting("ntp_host",             str, "",     0,    64, "", "time server, NTP; empty: none", is_address=True),
+    Setting("ntp_port",             int, 123,    1,    65535, "", "its UDP port"),
+    Setting("ntp_interval_s",       int, 3600,   16,   86400, "s", "how often it is asked"),
     Setting("wifi_ssid",            str, "",     0,    32, "", "Wi-Fi network; empty: none"),
     Setting("wifi_password",        str, "",     0,    64, "", "its passphrase", is_secret=True),
 )

@@ -129,6 +129,7 @@ TEAM_HOLD = 31
 TEAM_HOLD_OVER = 32
 INPUTS_AT_START = 33
 TOGGLE_OVER = 34
+CLOCK_SET = 35
 EVENTS = {
     BOOT: "boot",
     TAP: "tap",
@@ -164,6 +165,7 @@ EVENTS = {
     TEAM_HOLD_OVER: "team-hold-over",
     INPUTS_AT_START: "inputs-at-start",
     TOGGLE_OVER: "toggle-over",
+    CLOCK_SET: "clock-set",
 }
 
 # Which of two a TAMPER or SUPPLY_FAILED record is about: its detail.

@@ -130,6 +130,23 @@ def test_a_door_that_is_well(status):
         ({"lists": []}, "lists         NONE: no badge opens"),
         ({"network": False}, "network       DOWN"),
         (
+            {"network": False, "network_fault": "the Wi-Fi network refuses the password"},
+            "network       DOWN: the Wi-Fi network refuses the password",
+        ),
+        (
+            {
+                "clock": {
+                    "quality": "held",
+                    "now_s": 1_790_000_000,
+                    "source": "ntp",
+                    "synced_age_s": 100_000,
+                    "drift_ppm": -12,
+                    "fault": "late",
+                }
+            },
+            "clock         2026-09-21 14:13:20 UTC, held, from ntp 27 h ago, drift -12 ppm; late",
+        ),
+        (
             {"uplink": {"is_connected": False, "fault": "no route"}},
             "uplink        not connected: no route",
         ),
@@ -158,6 +175,19 @@ def test_what_is_wrong_is_red_on_a_terminal(status, changes, line):
             "list police   version 7, 900 badges, age unknown",
         ),
         ({"is_released": True}, "strike        released"),
+        (
+            {
+                "clock": {
+                    "quality": "held",
+                    "now_s": 1_790_000_000,
+                    "source": "battery",
+                    "synced_age_s": None,
+                    "drift_ppm": 0,
+                    "fault": "no time server configured",
+                }
+            },
+            "clock         2026-09-21 14:13:20 UTC, held, from battery",
+        ),
         (
             {"uplink": {"is_connected": False, "fault": "no broker configured"}},
             "uplink        not connected: no broker configured",

@@ -10,6 +10,7 @@ from doorward.access.control import Access, blind
 from doorward.access.gesture import BEGIN_LOCKDOWN
 from doorward.config import Config
 from doorward.hal.roles import PROVISION_SLOT_BYTES, SECTOR_BYTES, STATE_SLOT_BYTES
+from doorward.trust import objects
 from doorward.trust.keyring import read_ring
 from doorward.trust.objects import ALLOWLIST_TYPE, Header
 from doorward.trust.primitives import HmacKey, no_pause
@@ -237,6 +238,20 @@ class TwoListsTest(AccessCase):
             # On its own the misdated list's entries are over.
             self.access.shelf.lists = [listed(soon_s, soon_s + 9)]
             self.assertEqual(self.access.decide(holder(STAFF, 0)).reason, EXPIRED)
+
+
+class EarliestTest(AccessCase):
+    def test_it_is_when_the_newest_object_in_force_was_issued(self):
+        access = self.access
+        self.assertEqual(access.earliest_s(), objects.parse_header(read("ring.dwk")).issued_s)
+        access.shelf.ring.issued_s = ISSUED_S - 1
+        self.assertEqual(access.earliest_s(), ISSUED_S)
+        self.send("police_2_issued_later.dwl")
+        self.assertEqual(access.earliest_s(), ISSUED_S + 86_400)
+        self.send("police_deny_1.dwd")
+        self.assertEqual(access.earliest_s(), ISSUED_S + 86_400)
+        access.shelf.denials[0].header.issued_s = ISSUED_S + 90_000
+        self.assertEqual(access.earliest_s(), ISSUED_S + 90_000)
 
 
 class PostureTest(AccessCase):

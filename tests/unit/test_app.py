@@ -375,3 +375,19 @@ class Tap(unittest.TestCase):
             self.assertEqual(self.journal.events[-1].reason, values.DECISION_FAULT)
             self.tap(Decision(values.GRANTED, b"0123456789", Entry()))
             self.assertIn("release", self.calls)
+
+    def test_the_clock_that_is_set_is_recorded_with_its_sign(self):
+        self.app.note_clock_set(1_790_000_000)
+        self.app.note_clock_set(-5)
+        self.app.note_clock_set(-(1 << 40))
+        details = [event.detail for event in self.journal.events]
+        self.assertEqual(details, [1_790_000_000, 0xFFFFFFFB, 0x80000001])
+        self.assertEqual(self.journal.events[0].code, values.CLOCK_SET)
+
+    def test_a_flood_of_them_is_summed_up(self):
+        for _ in range(1000):
+            self.app.note_clock_set(10)
+        self.assertLess(len(self.journal.events), 30)
+        self.board.ticks.advance_ms(600_000)
+        self.app.note_clock_set(10)
+        self.assertEqual(sum(event.detail for event in self.journal.events), 10_010)

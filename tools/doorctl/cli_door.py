@@ -36,6 +36,7 @@ _INPUTS = {
 _ALARMS = ("fire", "cabinet", "reader", "mains", "battery")
 # As the door tells it where nobody meant it to have an uplink.
 _NO_UPLINK_WANTED = ("no broker configured", "no network on this board")
+_NO_TIME_SERVER_WANTED = "no time server configured"
 
 _port = click.option(
     "--port",
@@ -194,7 +195,7 @@ def _facts(found: dict) -> list[_Fact]:
             f"{journal['next'] - journal['oldest']} of {journal['capacity']} records, "
             f"{journal['pending']} not yet delivered",
         ),
-        *_network(found.get("network")),
+        *_network(found.get("network"), found.get("network_fault")),
         _uplink(found["uplink"]),
         _Fact("taps", _taps(found["taps"])),
         _Fact(
@@ -241,7 +242,16 @@ def _inputs(inputs: dict | None) -> list[_Fact]:
 def _clock(clock: dict) -> _Fact:
     now = datetime.datetime.fromtimestamp(clock["now_s"], datetime.timezone.utc)
     quality = clock["quality"]
-    return _Fact("clock", f"{now:%Y-%m-%d %H:%M:%S} UTC, {quality}", quality == "unset")
+    told = f"{now:%Y-%m-%d %H:%M:%S} UTC, {quality}"
+    if clock.get("source", "none") != "none":
+        told += f", from {clock['source']}"
+    if clock.get("synced_age_s") is not None:
+        told += f" {_age(clock['synced_age_s'])} ago, drift {clock['drift_ppm']:+} ppm"
+    fault = clock.get("fault", "")
+    is_wanted = bool(fault) and fault != _NO_TIME_SERVER_WANTED
+    if is_wanted:
+        told += f"; {fault}"
+    return _Fact("clock", told, quality == "unset" or (quality == "held" and is_wanted))
 
 
 def _reader(reader: dict) -> _Fact:
@@ -272,9 +282,12 @@ def _trust(found: dict) -> list[_Fact]:
     return facts
 
 
-def _network(is_up: bool | None) -> list[_Fact]:
+def _network(is_up: bool | None, fault: str | None) -> list[_Fact]:
     """A board without a network has no such line."""
-    return [] if is_up is None else [_Fact("network", "up" if is_up else "DOWN", not is_up)]
+    if is_up is None:
+        return []
+    down = f"DOWN: {fault}" if fault else "DOWN"
+    return [_Fact("network", "up" if is_up else down, not is_up)]
 
 
 def _uplink(uplink: dict) -> _Fact:

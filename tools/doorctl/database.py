@@ -62,8 +62,15 @@ def describe(record: Record) -> dict:
         "list_version": event.list_version,
         "decision_us": event.decision_us,
         "relay_us": event.relay_us,
-        "detail": event.detail,
+        "detail": _detail(event),
     }
+
+
+def _detail(event: values.Event) -> int:
+    """Return the detail, with its sign where it has one."""
+    if event.code == values.CLOCK_SET and event.detail >= 1 << 31:
+        return event.detail - (1 << 32)
+    return event.detail
 
 
 def _reason(event: values.Event) -> str:

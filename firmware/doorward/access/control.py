@@ -85,6 +85,14 @@ class Access:
         """Return an intake for one carrier."""
         return Intake(self.shelf, self._gate, self._pause, self)
 
+    def earliest_s(self) -> int:
+        """Return when the newest object in force was issued, Unix seconds: it cannot be earlier."""
+        earliest_s = self.shelf.ring.issued_s
+        for held in (self.shelf.lists, self.shelf.denials):
+            for one in held:
+                earliest_s = max(earliest_s, one.header.issued_s)
+        return earliest_s
+
     def follow_time(self) -> None:
         """Do what is due by now. To be called every second or so."""
         self._gestures.forget()

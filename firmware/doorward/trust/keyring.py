@@ -97,7 +97,7 @@ class KeyRing:
     """Root keys with their threshold, and the issuers they vouch for.
 
     Attributes:
-        site, version: from the object's header.
+        site, version, issued_s: from the object's header.
         threshold: how many roots must sign the next ring.
         roots: [PublicKey], 1 to MAX_ROOTS.
         issuers: [Issuer], 1 to MAX_ISSUERS.
@@ -106,6 +106,7 @@ class KeyRing:
     def __init__(self, threshold: int, roots: list, issuers: list) -> None:
         self.site = ""
         self.version = 0
+        self.issued_s = 0
         self.threshold = threshold
         self.roots = roots
         self.issuers = issuers
@@ -212,6 +213,7 @@ def read_ring(data: bytes) -> KeyRing:
     ring = parse_body(body)
     ring.site = header.site
     ring.version = header.version
+    ring.issued_s = header.issued_s
     return ring
 
 

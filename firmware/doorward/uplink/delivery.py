@@ -98,7 +98,7 @@ class Uplink:
             try:
                 if await self._network.join():
                     return
-                self.fault = "no network"
+                self.fault = self._network.fault or "no network"
             except OSError as error:
                 self.fault = str(error)
             await asyncio.sleep_ms(_LINK_MS)
