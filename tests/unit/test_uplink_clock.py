@@ -258,6 +258,17 @@ class Lies(unittest.TestCase):
             self.assertTrue(900_000 <= took_ms <= 1_500_000)
             self.assertEqual(world.time.quality, CLOCK_SYNCED)
 
+    def test_two_over_a_long_time_are_not_several(self):
+        world = World(CLOCK_SYNCED)
+        world.begin()
+        world.network.lie_ms = 3_600_000
+        for _ in range(3):
+            asyncio.run(world.clock._ask())
+            self.assertEqual(world.settings, [])
+            world.advance_ms(1_000_000)
+        asyncio.run(world.clock._ask())
+        self.assertEqual(world.settings, [3600])
+
     def test_those_that_do_not_agree_never_do(self):
         world = World(CLOCK_SYNCED)
         world.begin()

@@ -15,7 +15,6 @@ _CONTROL = const(0x0E)
 _REGISTERS = const(16)
 _STOPS_ON_BATTERY = const(0x80)  # EOSC, "Control Register"
 _HAS_STOPPED = const(0x80)  # OSF, "Status Register"
-_IS_12_HOURS = const(0x40)  # in the hours, "Clock and Calendar"
 _CENTURY = const(0x80)  # in the month
 _EPOCH_2000_S = const(946_684_800)
 _DAY_S = const(86_400)
@@ -62,11 +61,11 @@ class Ds3231:
 
 def _seconds(registers: bytearray) -> int | None:
     is_stopped = registers[_CONTROL + 1] & _HAS_STOPPED or registers[_CONTROL] & _STOPS_ON_BATTERY
-    if is_stopped or registers[_ALARM_1] or registers[2] & _IS_12_HOURS:
+    if is_stopped or registers[_ALARM_1]:
         return None
     second = _binary(registers[0])
     minute = _binary(registers[1])
-    hour = _binary(registers[2])
+    hour = _binary(registers[2])  # 40 and more where it counts to twelve
     day = _binary(registers[4])
     month = _binary(registers[5] & ~_CENTURY)
     year = _binary(registers[6])
