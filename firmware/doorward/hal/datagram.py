@@ -1,7 +1,6 @@
 """One datagram there and one back over UDP, without a call that waits; on every port and the host."""
 
 import asyncio
-import socket
 from errno import EAGAIN, ETIMEDOUT
 
 from .. import const
@@ -17,6 +16,9 @@ async def exchange(host: str, port: int, request: bytes | bytearray, timeout_ms:
     host: an IPv4 literal; a name would block in its look-up. Raises OSError: none came in time, or
     there is no way there.
     """
+    # Not before somebody has a network: a Pico without a radio has no such module.
+    import socket
+
     link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         link.setblocking(False)

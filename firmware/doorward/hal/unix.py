@@ -7,6 +7,7 @@ whoever builds the board; the host has none.
 import os
 
 from ..values import POWER_ON, RESTART_CAUSES
+from .datagram import exchange
 from .roles import FlashFault, FlashRegion
 from .tls import psk_context
 
@@ -93,8 +94,6 @@ class Network:
 
     async def exchange(self, host: str, port: int, request: bytes, timeout_ms: int) -> bytes:
         """Send a datagram, return the answer: see hal.datagram. Raises OSError."""
-        from .datagram import exchange
-
         return await exchange(host, port, request, timeout_ms)
 
 

@@ -8,6 +8,10 @@ from .. import const
 from .datagram import exchange
 from .tls import psk_context
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 # A join that has not come up by then is begun anew. Association and address together take three
 # to eight seconds where the network is near.
 _ATTEMPT_MS = const(20_000)
@@ -209,8 +213,11 @@ class Wlan:
         address = self._station.ifconfig()[0]
         return "" if address == _NO_ADDRESS else address
 
-    def _is_over(self, since_ms: "int | None", length_ms: int) -> bool:
-        """Has that time gone by? Negative once ticks have wrapped, days later: it has as well."""
+    def _is_over(self, since_ms: "Any", length_ms: int) -> bool:
+        """Has that time gone by? Negative once ticks have wrapped, days later: it has as well.
+
+        since_ms: ticks_ms; None: long ago.
+        """
         if since_ms is None:
             return True
         return not 0 <= time.ticks_diff(time.ticks_ms(), since_ms) < length_ms
