@@ -10,7 +10,6 @@ from .values import (
     BOOT,
     BY_GESTURE,
     BY_SWITCH,
-    CLOCK_QUALITIES,
     CLOCK_SET,
     CLOCK_UNSET,
     CONFIG_REFUSED,
