@@ -4,8 +4,9 @@ Importing it gives CPython's asyncio the `sleep_ms` and `wait_for_ms` that the f
 """
 
 import asyncio
+import hashlib
 
-from doorward.hal.roles import SECTOR_BYTES, FlashRegion
+from doorward.hal.roles import PAGE_BYTES, SECTOR_BYTES, FlashFault, FlashRegion
 
 _TICKS_PERIOD = 1 << 30  # as on the boards
 _HERE = __file__.replace("\\", "/")
@@ -29,24 +30,78 @@ def vector(name: str) -> str:
     return _UNIT_FOLDER + "/../vectors/" + name
 
 
+class Power:
+    """The power of one board: it may go at any flash operation, over all regions that share it.
+
+    Attributes:
+        left: operations until it goes; None: it stays.
+        seed: how the operation is torn that is under way then, see `torn`.
+        watch: called before each operation with the flash, the offset and the bytes that will be
+            there after it; None: nobody watches.
+    """
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+        self.seed = 0
+        self.watch = None
+
+    def spend(self, flash: "MemoryFlash", offset: int, after: bytes) -> None:
+        """Let one operation happen. Raises PowerCut, with the bytes torn or, later, untouched."""
+        if self.watch is not None:
+            self.watch(flash, offset, after)
+        if self.left is not None:
+            self.left -= 1
+            if self.left == -1:
+                before = flash.data[offset : offset + len(after)]
+                flash.data[offset : offset + len(after)] = torn(before, after, self.seed)
+            if self.left < 0:
+                raise PowerCut()
+        flash.data[offset : offset + len(after)] = after
+
+
+def torn(before: bytes | bytearray, after: bytes, seed: int) -> bytes:
+    """Return what an operation leaves that was cut: each bit as it was before or as it would be
+    after, at random.
+
+    Of five seeds in a row one tears in the middle, one leaves few of the bits changed, one nearly
+    all, one none and one all.
+    """
+    kind = seed % 5
+    if kind >= 3:
+        return bytes(before if kind == 3 else after)
+    size = len(after)
+    first, second, third = (_random_bits(size, seed, part) for part in range(3))
+    mask = (first, first & second & third, first | second | third)[kind]
+    old, new = int.from_bytes(before, "little"), int.from_bytes(after, "little")
+    return (old ^ (old ^ new) & mask).to_bytes(size, "little")
+
+
+def _random_bits(size_bytes: int, seed: int, part: int) -> int:
+    blocks = []
+    for block in range((size_bytes + 31) // 32):
+        blocks.append(hashlib.sha256(b"%d %d %d" % (seed, part, block)).digest())
+    return int.from_bytes(b"".join(blocks)[:size_bytes], "little")
+
+
 class MemoryFlash(FlashRegion):
     """NOR flash in RAM: erased is 0xFF, programming only clears bits.
 
     Attributes:
         data: the bytes; a test may change them behind the firmware's back.
         erases, programs: operations so far.
-        fail_after: operations until a power cut, which raises PowerCut; None: never. The operation
-            that is cut is torn: done for the first half of its bytes.
+        power: the Power of the board, which may be cut.
     """
 
-    def __init__(self, size_bytes: int, is_mapped: bool = False) -> None:
+    def __init__(
+        self, size_bytes: int, is_mapped: bool = False, power: Power | None = None
+    ) -> None:
         super().__init__(size_bytes)
         self.data = bytearray(b"\xff" * size_bytes)
         if is_mapped:
             self.view = memoryview(self.data)
         self.erases = 0
         self.programs = 0
-        self.fail_after: int | None = None
+        self.power = power or Power()
 
     def read_into(self, offset: int, buf: bytearray | memoryview) -> None:
         self.check_range(offset, len(buf))
@@ -54,33 +109,25 @@ class MemoryFlash(FlashRegion):
 
     def program(self, offset: int, buf: bytes | bytearray | memoryview) -> None:
         self.check_range(offset, len(buf))
+        if offset // PAGE_BYTES != (offset + len(buf) - 1) // PAGE_BYTES:
+            raise FlashFault("programs over the end of a page")
         self.programs += 1
-        is_cut = self._is_cut()
-        for i in range(len(buf) // 2 if is_cut else len(buf)):
-            self.data[offset + i] &= buf[i]
-        if is_cut:
-            raise PowerCut()
+        old = int.from_bytes(self.data[offset : offset + len(buf)], "little")
+        after = (old & int.from_bytes(buf, "little")).to_bytes(len(buf), "little")
+        self.power.spend(self, offset, after)
 
     def erase(self, offset: int) -> None:
         self.check_range(offset, SECTOR_BYTES)
+        if offset % SECTOR_BYTES:
+            raise FlashFault("erases what is no sector")
         self.erases += 1
-        is_cut = self._is_cut()
-        length = SECTOR_BYTES // 2 if is_cut else SECTOR_BYTES
-        self.data[offset : offset + length] = b"\xff" * length
-        if is_cut:
-            raise PowerCut()
+        self.power.spend(self, offset, b"\xff" * SECTOR_BYTES)
 
-    def copy(self) -> "MemoryFlash":
-        """Return another flash with the same content."""
-        other = MemoryFlash(self.size_bytes, self.view is not None)
+    def copy(self, power: Power | None = None) -> "MemoryFlash":
+        """Return another flash with the same content, on a power of its own or the given one."""
+        other = MemoryFlash(self.size_bytes, self.view is not None, power)
         other.data[:] = self.data
         return other
-
-    def _is_cut(self) -> bool:
-        if self.fail_after is None:
-            return False
-        self.fail_after -= 1
-        return self.fail_after < 0
 
 
 class PowerCut(Exception):

@@ -521,13 +521,13 @@ class PowerCutTest(IntakeCase):
             self.setUp()
             for at in range(SECTOR_BYTES, len(self.flash.data), PAGE_BYTES):
                 self.flash.data[at] = 0
-            self.flash.fail_after = done
+            self.flash.power.left = done
             try:
                 self.send(data)
                 break
             except PowerCut:
                 pass
-            self.flash.fail_after = None
+            self.flash.power.left = None
             self.start()
             self.check_in_force(1)
             done += 1

@@ -73,10 +73,10 @@ class ShelfTest(unittest.TestCase):
 
     def test_a_cut_at_the_commit_leaves_the_old_list(self):
         self.put("police_1.dwl", self.police, 1, 0)
-        self.kept.fail_after = 0
+        self.kept.power.left = 0
         with self.assertRaises(PowerCut):
             self.put("police_2.dwl", self.police, 2, 2)
-        self.kept.fail_after = None
+        self.kept.power.left = None
         self.assertEqual(self.versions(), [("police", 1)])
         self.start()
         self.assertEqual(self.versions(), [("police", 1)])

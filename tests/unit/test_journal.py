@@ -183,7 +183,7 @@ class Ring(unittest.TestCase):
         n = 0
         while n < total:
             trial = World(world.flash.copy(), world.state_flash.copy())
-            trial.flash.fail_after = cuts % 7
+            trial.flash.power.left = cuts % 7
             done = []
             try:
                 for k in range(n, n + 7):
@@ -191,7 +191,7 @@ class Ring(unittest.TestCase):
                     done.append(k)
             except PowerCut:
                 cuts += 1
-                trial.flash.fail_after = None
+                trial.flash.power.left = None
             trial.restart()
             written += done
             n += max(1, len(done))

@@ -88,12 +88,12 @@ class Snapshots(unittest.TestCase):
             operations = 0
             while True:
                 trial = flash.copy()
-                trial.fail_after = operations
+                trial.power.left = operations
                 victim = state.Snapshots(trial, SLOT)
                 try:
                     commit(victim, {state.BOOT_COUNT: new})
                 except PowerCut:
-                    trial.fail_after = None
+                    trial.power.left = None
                     cuts += 1
                     survivor = state.Snapshots(trial, SLOT)
                     self.assertIn(survivor.get(state.BOOT_COUNT), (old, new))
