@@ -23,24 +23,24 @@ async def build(board: roles.Board) -> App:
     ticks = board.ticks
     given = state.Snapshots(board.provision, roles.PROVISION_SLOT_BYTES)
     kept = state.Snapshots(board.state, roles.STATE_SLOT_BYTES)
-    settings, config_fault = config.load(given)
+    settings = config.load(given)
     portal = Portal(board, settings)
     reader = Credentials(board, settings)
-
     gate = Gate(ticks, quiet_ms=settings.quiet_ms)
     time = WallTime(ticks, *board.wall_clock())
     if board.network is not None:
         board.network.configure(settings.wifi_ssid, settings.wifi_password, gate)
     boot = await count_start(kept, gate)
     access = Access(board.lists, given, kept, settings, time, ticks, gate)
-    journal_key = given.require(state.JOURNAL_KEY)
-    journal = Journal(board.journal, kept, journal_key, time, ticks, gate, boot)
+    journal = Journal(board.journal, given, kept, time, ticks, gate, boot, board.random_bytes)
 
     door = App(board, settings, time, gate, reader, access, portal, journal, boot)
     last_acts = (portal.make_safe, access.posture.keep_now, journal.flush)
     door.supervisor = Supervisor(board, kept, gate, *last_acts, door.note_death)
-    door.config_fault = config_fault
-    door.once = (("keep-config", lambda: config.keep_good(given, gate)),)
+    door.once = (
+        ("keep-config", lambda: config.keep_good(given, gate)),
+        ("keep-key", journal.hand_over_key),
+    )
     door.uplink = Uplink(board, settings, journal, given.require(state.UPLINK_KEY), door.hello)
     door.clock = Clock(board, settings, time, access.earliest_s, door.note_clock_set)
     door.console = Console(board.console, door.hello, door.status, door.open_receiver(), journal)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from binascii import hexlify
 
 from . import __version__, const
 from .health import Taps
@@ -100,8 +101,6 @@ class App:
         self.uplink: Any = None
         self.clock: Any = None
         self.console: Any = None
-        # Why the configuration that was given is not the one in force; "" where it is.
-        self.config_fault = ""
         # What else is to be done once after the start: (name, coroutine function).
         self.once: tuple = ()
 
@@ -202,7 +201,7 @@ class App:
             "boot": self._boot,
             "uptime_s": self._uptime_s,
             "restart": {"cause": RESTART_CAUSES.get(cause, "unknown"), "task": task},
-            "config_fault": self.config_fault,
+            "config_fault": self._config.fault,
             "posture": POSTURES[self._access.posture.current],
             "lockdown": self._access.posture.lockdown,
             "is_team_hold": self._access.posture.is_team_hold,
@@ -263,7 +262,7 @@ class App:
         }
 
     def hello(self) -> dict:
-        """Return who this is: protocol, door, board, firmware."""
+        """Return who this is: protocol, door, board, firmware, journal."""
         return {
             "protocol": 1,
             "site": self._config.site,
@@ -271,6 +270,7 @@ class App:
             "board": self._board.name,
             "firmware": __version__,
             "boot": self._boot,
+            "journal": hexlify(self._journal.journal_id).decode(),
         }
 
     def _tell_of_the_start(self) -> None:
@@ -280,7 +280,7 @@ class App:
         self.note(Event(RESTARTED, now_ms, reason=cause, detail=task))
         # No alarm from before is told to be over: whoever follows them takes this for it.
         self.note(Event(INPUTS_AT_START, now_ms, detail=self._portal.input_bits()))
-        if self.config_fault:
+        if self._config.fault:
             self.note(Event(CONFIG_REFUSED, now_ms))
         for issuer in self._access.shelf.corrupt:
             self._note_corrupt(issuer)

@@ -167,9 +167,14 @@ def _is_address(text: str) -> bool:
 
 
 class Config:
-    """The settings in force, as attributes named like the declarations."""
+    """The settings in force, as attributes named like the declarations.
+
+    Attributes:
+        fault: why the configuration that was given is not the one in force; "" where it is.
+    """
 
     def __init__(self, values: dict) -> None:
+        self.fault = ""
         for setting in SETTINGS:
             setattr(self, setting.name, values.get(setting.name, setting.default))
 
@@ -224,19 +229,21 @@ def _read(text: bytes) -> Config:
     return Config(values)
 
 
-def load(given: state.Snapshots) -> tuple[Config, str]:
-    """Return the Config that the door was given, and ""; or the last good one and why.
+def load(given: state.Snapshots) -> Config:
+    """Return the Config that the door was given, or the last good one, which says why in `fault`.
 
     given: the provision store. Raises NotProvisioned; ConfigError where no other is to be had.
     """
     try:
-        return parse(given.require(state.CONFIG)), ""
+        return parse(given.require(state.CONFIG))
     except ConfigError as error:
         good = given.get(state.GOOD_CONFIG)
         if good is None:
             raise
         # A door has run with it: what a later firmware finds contradictory must not stop it now.
-        return _read(good), str(error)
+        config = _read(good)
+        config.fault = str(error)
+        return config
 
 
 async def keep_good(given: state.Snapshots, gate) -> None:

@@ -22,14 +22,15 @@ _TRIES = const(3)
 CONFIG = 1  # provision: configuration, JSON text
 KEY_RING = 2  # provision: signed key ring
 SITE_KEY = 3  # provision: 32 bytes, blinds badge identities
-JOURNAL_KEY = 4  # provision: 32 bytes, chains the journal
+JOURNAL_KEY = 4  # provision: 32 bytes, chains the journal's first sector; gone once that has it
 UPLINK_KEY = 5  # provision: TLS pre-shared key
 GOOD_CONFIG = 6  # provision: the last configuration that a door ran with
+JOURNAL_ID = 7  # provision: 8 bytes, names the journal
 BOOT_COUNT = 16  # state: u32
 POSTURE = 17  # state: access.posture
 LISTS = 19  # state: which list lies where, access.shelf
 FLOORS = 20  # state: lowest version still accepted by issuer, access.shelf
-ACKNOWLEDGED = 21  # state: u32, highest journal sequence the server has
+ACKNOWLEDGED = 21  # state: journal id and u32, the highest sequence of it that the server has
 RESTART = 22  # state: why the board restarted itself, supervisor; empty once told
 
 
@@ -44,7 +45,7 @@ class NotProvisioned(DoorwardError):
 class Snapshots:
     """The values of one flash region, by tag.
 
-    `commit` and `commit_now` are the only writers. Slots are used in turn; the sector that a new
+    `commit`, `commit_now` and `forget` are the only writers. Slots are used in turn; the sector that a new
     snapshot needs is erased while the newest one lies in another, hence at least two slots in
     different sectors.
     """
@@ -57,6 +58,7 @@ class Snapshots:
         self._values: dict[int, bytes] = {}
         self._sequence = 0
         self._next_slot = 0
+        self._newest_slot = 0
         # A commit that waits for an erase has chosen its slot: the next one queues behind it.
         self._turn = asyncio.Lock()
         self._recover()
@@ -80,23 +82,46 @@ class Snapshots:
     async def commit(self, changes: dict, gate) -> None:
         """Make `changes` (tag -> value of at most 65,535 bytes) durable, all or none.
 
-        A value may be a callable that returns it: it is asked once nothing is waited for any more,
+        None takes a value away. A value may be a callable that returns it: it is asked once nothing is waited for any more,
         and may raise to call the commit off. gate: quiet.Gate that an erase waits for.
         Raises StateFull, FlashFault; then nothing changed.
         """
         async with self._turn:
-            for _ in range(_TRIES):
-                for sector in self._due_sectors():
-                    await gate.run(self._erase_due, sector)
-                if self._write(changes):
-                    return
+            await self._commit(changes, gate)
+
+    async def forget(self, tag: int, gate) -> None:
+        """Take a secret away, and erase every slot that may still show it.
+
+        For a region whose slots are whole sectors. Until the erasing is done an empty value stands
+        in its place; where the power goes before that, this is to be called again. Raises
+        FlashFault.
+        """
+        async with self._turn:
+            if self._values.get(tag):
+                await self._commit({tag: b""}, gate)
+            if tag not in self._values:
+                return
+            newest = self._newest_slot * self._slot_bytes
+            for sector in range(0, self._slots * self._slot_bytes, SECTOR_BYTES):
+                is_spent = not newest <= sector < newest + self._slot_bytes
+                if is_spent and not self._region.is_blank(sector, SECTOR_BYTES):
+                    await gate.run(self._region.erase, sector)
+            await self._commit({tag: None}, gate)
+
+    async def _commit(self, changes: dict, gate) -> None:
+        """Do as `commit` does, for whoever has the turn."""
+        for _ in range(_TRIES):
+            for sector in self._due_sectors():
+                await gate.run(self._erase_due, sector)
+            if self._write(changes):
+                return
         raise FlashFault("state: the flash does not keep what is written")
 
     def commit_now(self, changes: dict[int, bytes]) -> None:
         """Like `commit`, for a board about to restart: asks for no quiet, and goes before a commit
         that waits for some. Takes 45 ms more where a sector is due, 400 ms at most.
 
-        For a region with several slots in a sector.
+        For a region with several slots in a sector, or before anything else commits.
         """
         for _ in range(_TRIES):
             for sector in self._due_sectors():
@@ -125,7 +150,10 @@ class Snapshots:
         """Write the next slot and read it back. False where a bit did not take."""
         values = dict(self._values)
         for tag, value in changes.items():
-            values[tag] = value if isinstance(value, bytes) else value()
+            if value is None:
+                values.pop(tag, None)
+            else:
+                values[tag] = value if isinstance(value, bytes) else value()
         payload = b"".join(
             struct.pack("<BH", tag, len(value)) + value for tag, value in sorted(values.items())
         )
@@ -142,6 +170,7 @@ class Snapshots:
         if self._read(slot) != (sequence, values):
             return False
         self._values = values
+        self._newest_slot = slot
         return True
 
     def _recover(self) -> None:
@@ -153,6 +182,7 @@ class Snapshots:
                 self._sequence, self._values = found
         if newest < 0:
             return
+        self._newest_slot = newest
         self._next_slot = (newest + 1) % self._slots
         # Whatever a cut left half-written after the newest one is not blank: go past it.
         while self._next_slot * self._slot_bytes % SECTOR_BYTES and not self._region.is_blank(

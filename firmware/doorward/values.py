@@ -130,6 +130,7 @@ TEAM_HOLD_OVER = 32
 INPUTS_AT_START = 33
 TOGGLE_OVER = 34
 CLOCK_SET = 35
+JOURNAL_KEY_LOST = 36
 EVENTS = {
     BOOT: "boot",
     TAP: "tap",
@@ -166,6 +167,7 @@ EVENTS = {
     INPUTS_AT_START: "inputs-at-start",
     TOGGLE_OVER: "toggle-over",
     CLOCK_SET: "clock-set",
+    JOURNAL_KEY_LOST: "journal-key-lost",
 }
 
 # Which of two a TAMPER or SUPPLY_FAILED record is about: its detail.

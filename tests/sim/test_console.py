@@ -37,7 +37,11 @@ def test_replies_have_their_form(cable):
     cable.write(b"log 1 2\n")
     lines = [cable.readline().decode() for _ in range(3)]
     assert [line[:2] for line in lines] == ["# ", "# ", "OK"]
-    assert lines[-1] == "OK 2\n"
+    # How many, which journal, and what the first of them is chained to: nothing comes before it.
+    journal = json.loads(ask(cable, "hello")[3:])["journal"]
+    assert len(journal) == 16
+    assert lines[-1] == f"OK 2 {journal} {bytes(16).hex()}\n"
+    assert ask(cable, "log 100000 2") == f"OK 0 {journal}"
     cable.write(b"help\n")
     while not (line := cable.readline()).startswith(b"OK"):
         assert line.startswith(b"# ")

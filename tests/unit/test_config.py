@@ -148,13 +148,13 @@ class LastGood(unittest.TestCase):
 
     def test_the_last_good_one_stays_in_force(self):
         self.give(self.GOOD)
-        settings, fault = config.load(self.given())
-        self.assertEqual((settings.strike_pulse_ms, fault), (700, ""))
+        settings = config.load(self.given())
+        self.assertEqual((settings.strike_pulse_ms, settings.fault), (700, ""))
         run_through(config.keep_good(self.given(), OpenGate()))
         self.give(self.BAD)
-        settings, fault = config.load(self.given())
+        settings = config.load(self.given())
         self.assertEqual(settings.strike_pulse_ms, 700)
-        self.assertIn("strike_pulse_ms: 7 is not a number from 200 to 60000 ms", fault)
+        self.assertIn("strike_pulse_ms: 7 is not a number from 200 to 60000 ms", settings.fault)
 
     def test_a_bad_one_is_never_the_last_good(self):
         self.give(self.BAD)
@@ -172,9 +172,9 @@ class LastGood(unittest.TestCase):
             run_through(config.keep_good(self.given(), OpenGate()))
         finally:
             config.CONTRADICTIONS = known
-        settings, fault = config.load(self.given())
+        settings = config.load(self.given())
         self.assertEqual(settings.lockdown_level, 3)
-        self.assertIn("lockdown_level 3 with gesture_ms 0", fault)
+        self.assertIn("lockdown_level 3 with gesture_ms 0", settings.fault)
 
     def test_kept_once(self):
         self.give(self.GOOD)

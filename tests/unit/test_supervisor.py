@@ -659,10 +659,10 @@ class Main(unittest.TestCase):
         self.board = Board()
         self.board.provision = MemoryFlash(6 * 4096)
         self.board.lists = self.board.journal = self.board.console = None
-        self.board.network = None
+        self.board.network = self.board.random_bytes = None
         self.board.wall_clock = lambda: (0, 0)
         given = state.Snapshots(self.board.provision, 12288)
-        tags = (state.CONFIG, state.KEY_RING, state.SITE_KEY, state.JOURNAL_KEY, state.UPLINK_KEY)
+        tags = (state.CONFIG, state.KEY_RING, state.SITE_KEY, state.UPLINK_KEY)
         run_through(given.commit({tag: bytes(32) for tag in tags}, OpenGate()))
         sys.modules["board"] = self
         import main

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from doorward.journal import record as records
-from doorward.trust.primitives import HmacKey
 from doorward.values import COMMANDS, LOCK_DOWN, OLD_VERSION, REFUSALS, RELEASE, REPLAYED
 from rich.console import Console
 from rich.text import Text
 
-from doorctl import people, roster
+from doorctl import chain, people, roster
 from doorctl.database import describe
 from doorctl.errors import DoorctlError
 from doorctl.keyring import open_ring
@@ -433,14 +432,10 @@ class Demo:
         return f"{len(held)} records, {taps} of them taps"
 
     def _chain(self) -> str:
-        key = HmacKey(self._world.journal_key())
-        tag = records.FIRST_TAG
-        held = self._held_records()
-        for record, raw in held:
-            if not records.follows(raw, key, tag):
-                raise Unexpected(f"record {record.sequence} does not follow the one before it")
-            tag = record.tag
-        return f"{len(held)} links verified"
+        rows = ((record.sequence, raw) for record, raw in self._held_records())
+        verdict = chain.verify(rows, self._world.journal_key())
+        _expect([fault.text for fault in verdict.faults], [], "faults in the record")
+        return f"{verdict.count} links verified"
 
     # What the steps share
 

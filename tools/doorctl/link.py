@@ -7,6 +7,7 @@ import struct
 import time
 from binascii import crc32, unhexlify
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import serial
 from doorward.journal import record as records
@@ -31,6 +32,19 @@ class DoorRefused(DoorctlError):
         super().__init__(f"the door refused it: {name} ({code}): {text}")
         self.code = code
         self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class LogBatch:
+    """Records, each with its bytes, and what the first of them is chained to.
+
+    tag_before: None where there are none, and where the door overwrote what came before the first
+    one while it was asked.
+    """
+
+    journal_id: bytes
+    tag_before: bytes | None
+    records: list[tuple[records.Record, bytes]]
 
 
 class Door:
@@ -69,18 +83,29 @@ class Door:
     def raw_log(self, first: int = 1) -> list[tuple[records.Record, bytes]]:
         """Fetch all records from sequence `first` on, each with its bytes."""
         found: list[tuple[records.Record, bytes]] = []
-        while True:
-            self._write(f"log {first} {_LOG_RECORDS}\n".encode())
-            lines, _ = self._answer(_ANSWER_TIMEOUT_S)
-            for line in lines:
-                raw = unhexlify(line)
-                record = records.unpack(raw)
-                if record is None:
-                    raise DoorctlError(f"{self._name}: a record came damaged; try again")
-                found.append((record, raw))
-            if not lines:
-                return found
+        while batch := self.log_batch(first).records:
+            found += batch
             first = found[-1][0].sequence + 1
+        return found
+
+    def log_batch(self, first: int, most: int = _LOG_RECORDS) -> LogBatch:
+        """Fetch up to `most` records, at most _LOG_RECORDS, from sequence `first` on."""
+        self._write(f"log {first} {most}\n".encode())
+        lines, text = self._answer(_ANSWER_TIMEOUT_S)
+        found = []
+        for line in lines:
+            raw = unhexlify(line)
+            record = records.unpack(raw)
+            if record is None:
+                raise DoorctlError(f"{self._name}: a record came damaged; try again")
+            found.append((record, raw))
+        words = text.split()
+        try:
+            journal_id = unhexlify(words[1])
+            tag = unhexlify(words[2]) if lines and words[2] != "-" else None
+        except (IndexError, ValueError):
+            raise DoorctlError(f"{self._name}: does not tell its journal: {text!r}") from None
+        return LogBatch(journal_id, tag, found)
 
     def push(self, data: bytes, progress: Callable[[int, int], None] | None = None) -> dict:
         """Send a signed object; return what the door says it now has in force.

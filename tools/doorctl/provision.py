@@ -11,8 +11,6 @@ from doorward.trust.primitives import run_through
 
 from doorctl.errors import DoorctlError
 
-KEY_BYTES = 32
-
 
 class _NoGate:
     """A file does not stall anybody: run at once."""
@@ -26,11 +24,13 @@ def provision_file(
     settings: dict,
     ring: bytes,
     site_key: bytes,
-    journal_key: bytes,
+    journal: tuple[bytes, bytes],
     uplink_key: bytes,
 ) -> None:
-    """Write a new simulated door's flash file. The keys are KEY_BYTES each.
+    """Write a new simulated door's flash file. Keys are 32 bytes each.
 
+    journal: its id, 8 bytes, and its first key. A journal can be verified only with that: enter the
+    door in the register before.
     Raises DoorctlError where the settings are refused; then nothing is written.
     """
     text = json.dumps(settings).encode()
@@ -40,7 +40,8 @@ def provision_file(
         state.CONFIG: text,
         state.KEY_RING: ring,
         state.SITE_KEY: site_key,
-        state.JOURNAL_KEY: journal_key,
+        state.JOURNAL_ID: journal[0],
+        state.JOURNAL_KEY: journal[1],
         state.UPLINK_KEY: uplink_key,
     }
     with _given(flash) as given:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from doorward.access.command import Command
+from doorward.journal.record import JOURNAL_ID_BYTES, KEY_BYTES
 from doorward.trust.keyring import MAY_COMMAND, MAY_DENY, MAY_LIST, Issuer
 from doorward.values import RESPONDER, STAFF, Entry
 
@@ -23,7 +24,8 @@ from doorctl import commands, denials, keyring, keys, lists, people, roster
 from doorctl.database import Database
 from doorctl.errors import DoorctlError
 from doorctl.link import Door
-from doorctl.provision import KEY_BYTES, change_settings, provision_file
+from doorctl.provision import change_settings, provision_file
+from doorctl.register import Register
 from doorctl.simulator import SimulatedDoor, free_port
 
 SITE = "riverside"
@@ -135,9 +137,11 @@ class World:
         )
 
     def provision(self, *, uplink_key: bytes | None = None, **settings: object) -> None:
-        """Give the door its settings (added to the world's own) and its keys."""
-        journal_key = os.urandom(KEY_BYTES)
-        (self.folder / "journal.key").write_text(journal_key.hex() + "\n")
+        """Give the door its settings (added to the world's own) and its keys, and enter it in the
+        register."""
+        journal = (os.urandom(JOURNAL_ID_BYTES), os.urandom(KEY_BYTES))
+        uplink_key = uplink_key or os.urandom(KEY_BYTES)
+        self.register.add(SITE, DOOR, *journal, uplink_key)
         provision_file(
             self.folder / "flash.bin",
             {
@@ -150,8 +154,8 @@ class World:
             },
             (self.folder / "ring.dwk").read_bytes(),
             keys.load_site_key(self.folder / "keys" / "site.key"),
-            journal_key,
-            uplink_key or os.urandom(KEY_BYTES),
+            journal,
+            uplink_key,
         )
         (self.folder / "world.json").write_text(json.dumps({"broker_port": self.broker_port}))
 
@@ -212,8 +216,17 @@ class World:
             raise DoorctlError("the door has not been started")
         return Door(self.door.tty)
 
+    @property
+    def register(self) -> Register:
+        """Return the register that the world's doors are entered in."""
+        return Register(self.folder / "doors")
+
     def journal_key(self) -> bytes:
-        return bytes.fromhex((self.folder / "journal.key").read_text())
+        """Return the first key of the door's newest journal."""
+        entry = self.register.door(SITE, DOOR)
+        if entry is None:
+            raise DoorctlError("the door has not been provisioned")
+        return entry.journals[-1].key
 
     @property
     def database_url(self) -> str:

@@ -69,7 +69,7 @@ class Console:
         """stream: the board's console. hello, status: callables that return a dict.
 
         receiver: takes signed objects: begin(total), async feed(piece), async finish() -> dict,
-        abort(). journal: async read(sequence, most) -> bytes.
+        abort(). journal: journal_id, async read(sequence, most) -> bytes, tag_before(sequence).
         """
         self._reader = asyncio.StreamReader(stream)
         self._writer: Any = asyncio.StreamWriter(stream, {})
@@ -130,7 +130,12 @@ class Console:
         records = await self._journal.read(first, min(most, MAX_LOG_RECORDS))
         for at in range(0, len(records), _RECORD_BYTES):
             await self._say("# " + hexlify(records[at : at + _RECORD_BYTES]).decode())
-        await self._ok(str(len(records) // _RECORD_BYTES))
+        told = hexlify(self._journal.journal_id).decode()
+        if records:
+            # What the chain goes on from; nothing where it was overwritten this very moment.
+            tag = self._journal.tag_before(struct.unpack_from("<I", records, 4)[0])
+            told += " " + (hexlify(tag).decode() if tag else "-")
+        await self._ok("%d %s" % (len(records) // _RECORD_BYTES, told))
 
     async def _push(self, total_bytes: int) -> None:
         """Take one signed object in frames; each is answered before the next is sent."""
