@@ -1,4 +1,4 @@
-"""`doorctl push`, `status` and `log`: what is done at one door, over its cable."""
+"""`doorctl push` and `status`: what is done at one door, over its cable."""
 
 import datetime
 import json
@@ -8,19 +8,16 @@ from pathlib import Path
 
 import click
 from doorward.reader.mfrc522 import VERSIONS
-from doorward.values import EVENTS, INPUTS_AT_START, ORDERED, POWER_ON, RESTART_CAUSES
+from doorward.values import ORDERED, POWER_ON, RESTART_CAUSES
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-from rich.table import Table
 
-from doorctl.database import describe
 from doorctl.errors import DoorctlError
 from doorctl.link import Door
 
 _SIMULATED = Path("build/door/tty")
 _MAX_OBJECT_BYTES = 5_000_000
 _FINE_STARTS = (RESTART_CAUSES[POWER_ON], RESTART_CAUSES[ORDERED])
-_AT_START = EVENTS[INPUTS_AT_START]
 _STRIKE = {False: "locked", True: "released"}
 # An input's name -> what it says at rest, and otherwise; in the order of the firmware's INPUTS.
 _INPUTS = {
@@ -38,16 +35,17 @@ _ALARMS = ("fire", "cabinet", "reader", "mains", "battery")
 _NO_UPLINK_WANTED = ("no broker configured", "no network on this board")
 _NO_TIME_SERVER_WANTED = "no time server configured"
 
-_port = click.option(
+PORT = click.option(
     "--port",
     envvar="DOORCTL_PORT",
     metavar="DEVICE",
     help="The door's serial port; left out: the simulated door of `make door`.",
 )
-_json = click.option("--json", "is_json", is_flag=True, help="Print JSON, for scripts.")
+JSON = click.option("--json", "is_json", is_flag=True, help="Print JSON, for scripts.")
 
 
-def _open(port: str | None) -> Door:
+def open_door(port: str | None) -> Door:
+    """Return the door at `port`, or the simulated one where none is named. Raises DoorctlError."""
     if port is None and not _SIMULATED.exists():
         raise DoorctlError(
             "no door: name its serial port with --port or DOORCTL_PORT, or start one: make door"
@@ -62,8 +60,8 @@ def _open(port: str | None) -> Door:
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
-@_port
-@_json
+@PORT
+@JSON
 def push(files: tuple[Path, ...], port: str | None, is_json: bool) -> None:
     """Send the signed objects in FILES to a door, in this order, each until it is in force.
 
@@ -75,7 +73,7 @@ def push(files: tuple[Path, ...], port: str | None, is_json: bool) -> None:
         if file.stat().st_size > _MAX_OBJECT_BYTES:
             raise DoorctlError(f"{file}: {file.stat().st_size} bytes is more than a door takes")
         objects.append(file.read_bytes())
-    with _open(port) as door:
+    with open_door(port) as door:
         for i, data in enumerate(objects):
             try:
                 result = _push_one(door, data)
@@ -109,11 +107,11 @@ def _broken_off(files: tuple[Path, ...], failed: int, error: DoorctlError) -> st
 
 
 @click.command()
-@_port
-@_json
+@PORT
+@JSON
 def status(port: str | None, is_json: bool) -> None:
     """Show how a door is: posture, inputs, reader, lists, journal, uplink. Red: what is wrong."""
-    with _open(port) as door:
+    with open_door(port) as door:
         found = door.status()
     if is_json:
         click.echo(json.dumps(found))
@@ -124,40 +122,6 @@ def status(port: str | None, is_json: bool) -> None:
         # In a pipe click leaves the colour out.
         text = click.style(one.text, fg="red", bold=True) if one.is_wrong else one.text
         click.echo(f"{one.name:<{width}}{text}")
-
-
-@click.command()
-@click.option("--from", "first", type=click.IntRange(1), default=1, help="First sequence.")
-@_port
-@_json
-def log(first: int, port: str | None, is_json: bool) -> None:
-    """Show a door's journal, oldest record first."""
-    with _open(port) as door:
-        found = [describe(record) for record in door.log(first)]
-    if is_json:
-        click.echo(json.dumps(found, default=str))
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in ("seq", "time (UTC)", "event", "reason", "class", "badge", "field to relay"):
-        table.add_column(name)
-    for one in found:
-        table.add_row(
-            str(one["sequence"]),
-            str(one["happened_at"] or f"boot {one['boot']} +{one['ticks_ms']} ms"),
-            one["event"],
-            _inputs_of(one["detail"]) if one["event"] == _AT_START else one["reason"],
-            one["class"],
-            one["badge"][:8],
-            f"{one['relay_us'] / 1000:.1f} ms" if one["relay_us"] else "",
-        )
-    console = Console()
-    console.width = console.width if console.is_terminal else 120
-    console.print(table)
-
-
-def _inputs_of(bits: int) -> str:
-    """Return the names of the inputs that an inputs-at-start record says are active."""
-    return ", ".join(name for number, name in enumerate(_INPUTS) if bits >> number & 1)
 
 
 @dataclass(frozen=True, slots=True)

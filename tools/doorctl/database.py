@@ -1,6 +1,7 @@
 """The collector's database: one row a record, and the door register beside it."""
 
 import datetime
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 from doorward import values
@@ -9,6 +10,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from doorctl.errors import DoorctlError
+
+_YIELD_ROWS = 1000
 
 metadata = sa.MetaData()
 
@@ -150,6 +153,24 @@ class Database:
         )
         with self._engine.connect() as connection:
             return list(connection.execute(query))
+
+    def journals(self) -> list[tuple[str, str, str]]:
+        """Return (site, door, journal) of all that is kept; the journal's id in hexadecimal, ""
+        where records were kept without."""
+        query = sa.select(records.c.site, records.c.door).distinct().order_by("site", "door")
+        with self._engine.connect() as connection:
+            return [(row.site, row.door, "") for row in connection.execute(query)]
+
+    def raw_records(self, site: str, door: str, journal: str) -> Iterator[tuple[int, bytes]]:
+        """Yield (sequence, record) of one journal in order."""
+        query = (
+            sa.select(records.c.sequence, records.c.raw)
+            .where(records.c.site == site, records.c.door == door)
+            .order_by(records.c.sequence)
+        )
+        with self._engine.connect() as connection:
+            for row in connection.execute(query, execution_options={"yield_per": _YIELD_ROWS}):
+                yield row.sequence, bytes(row.raw)
 
     def close(self) -> None:
         self._engine.dispose()

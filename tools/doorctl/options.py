@@ -55,3 +55,11 @@ class _Span(click.ParamType):
 
 GROUPS = _Groups()
 SPAN = _Span()
+REGISTER = click.option(
+    "--register",
+    envvar="DOORCTL_REGISTER",
+    default="doors",
+    show_default=True,
+    type=FILE,
+    help="Folder of the door register.",
+)
