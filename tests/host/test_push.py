@@ -35,7 +35,7 @@ class FakeDoor:
 @pytest.fixture
 def door(monkeypatch):
     fake = FakeDoor()
-    monkeypatch.setattr(cli_door, "_open", lambda port: fake)
+    monkeypatch.setattr(cli_door, "open_door", lambda port: fake)
     return fake
 
 

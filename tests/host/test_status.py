@@ -5,7 +5,7 @@ import json
 
 import pytest
 from click.testing import CliRunner, Result
-from doorctl import cli_door
+from doorctl import cli_door, cli_log
 from doorctl.main import main
 from doorward.portal.portal import INPUTS
 
@@ -79,7 +79,7 @@ def status(monkeypatch):
     def show(*words: str, color: bool = False, **changes: object) -> Result:
         found = {**copy.deepcopy(FOUND), **changes}
         found = {name: value for name, value in found.items() if value is not ...}
-        monkeypatch.setattr(cli_door, "_open", lambda port: FakeDoor(found))
+        monkeypatch.setattr(cli_door, "open_door", lambda port: FakeDoor(found))
         result = CliRunner().invoke(main, ["status", *words], color=color)
         assert (result.exit_code, result.stderr) == (0, ""), result.exception
         return result
@@ -217,8 +217,8 @@ def test_boards_without_inputs_or_network_have_no_such_lines(status):
 
 def test_the_inputs_at_the_start_are_those_of_the_firmware():
     assert tuple(cli_door._INPUTS) == INPUTS
-    assert cli_door._inputs_of(0xFF00) == ""
-    assert cli_door._inputs_of(0xFF85) == "door, lockdown, battery"
+    assert cli_log._inputs_of(0xFF00) == ""
+    assert cli_log._inputs_of(0xFF85) == "door, lockdown, battery"
 
 
 def test_a_long_name_does_not_run_into_what_follows(status):

@@ -221,6 +221,7 @@ class Start(unittest.TestCase):
             resent=0,
             garbage=0,
         )
+        self.app.clock = Things(run=nothing, facts=dict)
         self.app.console = Things(run=nothing, garbage_bytes=0)
 
     def look(self):

@@ -232,7 +232,7 @@ def _trust(found: dict) -> list[_Fact]:
     facts += [
         _Fact(
             f"list {one['issuer']}",
-            f"version {one['version']}, {one['badges']} badges, {_age(one['age_s'])}",
+            f"version {one['version']}, {one['badges']} badges, {_old(one['age_s'])}",
         )
         for one in found["lists"]
     ] or [_Fact("lists", "NONE: no badge opens", is_wrong=True)]
@@ -291,11 +291,13 @@ def _in_force(result: dict) -> str:
     )
 
 
-def _age(seconds: int | None) -> str:
-    if seconds is None:
-        return "age unknown"
+def _old(seconds: int | None) -> str:
+    return "age unknown" if seconds is None else f"{_age(seconds)} old"
+
+
+def _age(seconds: int) -> str:
     if seconds < 120:
-        return f"{seconds} s old"
+        return f"{seconds} s"
     if seconds < 7200:
-        return f"{seconds // 60} min old"
-    return f"{seconds // 3600} h old" if seconds < 172800 else f"{seconds // 86400} d old"
+        return f"{seconds // 60} min"
+    return f"{seconds // 3600} h" if seconds < 172800 else f"{seconds // 86400} d"
