@@ -9,7 +9,7 @@ KIND   ?= release
 TAPS   ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help demo door test vectors image bench bench-trust check format clean
+.PHONY: help demo door test vectors powercut image bench bench-trust check format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ vectors: $(READY) ## Run all test vectors on MicroPython: signatures, MACs, TUF'
 
 image: $(READY) ## Build a board's image into build/image (BOARD=RPI_PICO KIND=release)
 	@$(BIN)/python -m image.build $(BOARD) $(if $(filter development,$(KIND)),--development)
+
+powercut: $(READY) ## Cut the power at every flash operation, pages torn at random bits
+	@$(BIN)/python tests/run_powercut.py
 
 bench: $(READY) ## Measure taps of that image on an emulated chip (TAPS=50 a case)
 	@$(BIN)/python -m emulator.bench --taps $(TAPS)

@@ -2,5 +2,5 @@
 
 from doorward.hal.roles import Layout
 
-# Two lists of 100,000 badges, old and new, and 16,128 records.
-LAYOUT = Layout(provision=6, state=2, lists=1104, journal=256)
+# Two lists of 100,000 badges, old and new, and 16,065 records.
+LAYOUT = Layout(provision=6, state=2, lists=1104, journal=258)

@@ -8,6 +8,8 @@ import hashlib
 
 from doorward.hal.roles import PAGE_BYTES, SECTOR_BYTES, FlashFault, FlashRegion
 
+TEARS = 7  # ways in which an operation is torn that the power cuts
+
 _TICKS_PERIOD = 1 << 30  # as on the boards
 _HERE = __file__.replace("\\", "/")
 _UNIT_FOLDER = _HERE.rsplit("/", 1)[0] if "/" in _HERE else "."
@@ -63,17 +65,19 @@ def torn(before: bytes | bytearray, after: bytes, seed: int) -> bytes:
     """Return what an operation leaves that was cut: each bit as it was before or as it would be
     after, at random.
 
-    Of five seeds in a row one tears in the middle, one leaves few of the bits changed, one nearly
-    all, one none and one all.
+    TEARS seeds in a row tear in as many ways: half of the bits changed, an eighth, all but an
+    eighth, one in a thousand, all but that, none, and all.
     """
-    kind = seed % 5
-    if kind >= 3:
-        return bytes(before if kind == 3 else after)
-    size = len(after)
-    first, second, third = (_random_bits(size, seed, part) for part in range(3))
-    mask = (first, first & second & third, first | second | third)[kind]
+    kind = seed % TEARS
+    if kind >= TEARS - 2:
+        return bytes(after if kind == TEARS - 1 else before)
+    mask = -1
+    for part in range((1, 3, 3, 10, 10)[kind]):
+        mask &= _random_bits(len(after), seed, part)
+    if kind in (2, 4):
+        mask = ~mask
     old, new = int.from_bytes(before, "little"), int.from_bytes(after, "little")
-    return (old ^ (old ^ new) & mask).to_bytes(size, "little")
+    return (old ^ (old ^ new) & mask).to_bytes(len(after), "little")
 
 
 def _random_bits(size_bytes: int, seed: int, part: int) -> int:

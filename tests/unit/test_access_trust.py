@@ -1,15 +1,10 @@
-"""Deny lists, commands and key rings at a door: what they do, what they cannot, power cuts."""
+"""Deny lists, commands and key rings at a door: what they do, what they cannot."""
 
 import unittest
 
-from doorward import state
 from doorward.access.command import Command, CommandError, parse_command
-from doorward.hal.roles import (
-    PAGE_BYTES,
-    SECTOR_BYTES,
-    STATE_SLOT_BYTES,
-)
-from doorward.trust.objects import ALLOWLIST_TYPE, COMMAND_TYPE, DENY_LIST_TYPE
+from doorward.hal.roles import SECTOR_BYTES
+from doorward.trust.objects import ALLOWLIST_TYPE, DENY_LIST_TYPE
 from doorward.values import (
     BAD_LENGTH,
     BY_COMMAND,
@@ -50,7 +45,7 @@ from doorward.values import (
     WRONG_SITE,
     Refused,
 )
-from support import MemoryFlash, OpenGate, PowerCut
+from support import PowerCut
 from test_access_control import ISSUED_S, AccessCase, holder, read, run
 
 
@@ -409,197 +404,6 @@ class KeyRingTest(TrustCase):
         self.send("ring_2.dwk")
         self.start()
         self.assertEqual(self.reason(holder(RESPONDER, 0)), REVOKED)
-
-
-class PowerCutTest(TrustCase):
-    """The power goes at every flash operation of an update, torn; old or new, and no floor falls."""
-
-    def regions(self):
-        return (self.flash, self.kept, self.given)
-
-    def cut_everywhere(self, name, look, before, after):
-        """Send `name` with a cut at each operation in turn; `look()` is `before` or `after`."""
-        done = 0
-        seen = set()
-        while True:
-            self.setUp()
-            self.prepare()
-            self.start()
-            self.assertEqual(look(), before)
-            for region in self.regions():
-                region.tear(done)
-            budget = Budget(done)
-            for region in self.regions():
-                region.budget = budget
-            is_through = False
-            try:
-                self.send(name)
-                is_through = True
-            except PowerCut:
-                pass
-            for region in self.regions():
-                region.budget = None
-            self.start()
-            seen.add(look())
-            self.assertIn(look(), (before, after))
-            if is_through:
-                self.assertEqual(look(), after)
-                # The other states were met on the way, else nothing was cut.
-                self.assertEqual(seen, {before, after})
-                return done
-            # Whatever it is now, the same object sent again ends as if nothing had been.
-            try:
-                self.send(name)
-            except Refused as error:
-                self.assertEqual((name[-4:], error.code), (".dwc", REPLAYED))
-            self.start()
-            self.assertEqual(look(), after)
-            done += 1
-
-    def prepare(self):
-        """Wear the flash, so that erases are among the operations."""
-        for at in range(2 * SECTOR_BYTES, len(self.flash.data), PAGE_BYTES):
-            self.flash.data[at] = 0
-
-    def setUp(self):
-        super().setUp()
-        self.flash, self.kept, self.given = (
-            TearingFlash(region) for region in (self.flash, self.kept, self.given)
-        )
-
-    def fill_state(self, commits):
-        """Use up state slots, so that the next commits meet the edge of a sector."""
-        snapshots = state.Snapshots(self.kept, STATE_SLOT_BYTES)
-        for number in range(commits):
-            run(snapshots.commit({state.BOOT_COUNT: bytes((number, 0, 0, 0))}, OpenGate()))
-
-    def test_allowlist(self):
-        def look():
-            return (
-                self.police_version(),
-                self.floor(ALLOWLIST_TYPE),
-                self.reason(holder(RESPONDER, 59)),
-                self.reason(holder(RESPONDER, 249)),
-            )
-
-        operations = self.cut_everywhere(
-            "police_2.dwl", look, (1, 1, GRANTED, UNKNOWN_BADGE), (2, 2, GRANTED, GRANTED)
-        )
-        # two erases, 21 pages, the switch
-        self.assertGreaterEqual(operations, 24)
-
-    def test_deny_list(self):
-        def look():
-            return self.floor(DENY_LIST_TYPE), self.reason(holder(RESPONDER, 0))
-
-        operations = self.cut_everywhere("police_deny_1.dwd", look, (1, GRANTED), (1, REVOKED))
-        self.assertGreaterEqual(operations, 4)
-
-    def test_list_that_folds_a_deny_list(self):
-        def look():
-            return (
-                self.police_version(),
-                len(self.access.shelf.denials),
-                self.reason(holder(RESPONDER, 0)),
-            )
-
-        def prepare():
-            self.start()
-            self.send("police_deny_2.dwd")
-            for at in range(3 * SECTOR_BYTES, len(self.flash.data), PAGE_BYTES):
-                self.flash.data[at] = 0
-
-        self.prepare = prepare
-        self.cut_everywhere(
-            "police_4_folds_deny_2.dwl", look, (1, 1, REVOKED), (4, 0, UNKNOWN_BADGE)
-        )
-
-    def test_commands_at_the_edge_of_a_state_sector(self):
-        def look():
-            return self.posture(), self.floor(COMMAND_TYPE)
-
-        for commits in range(8):
-            self.prepare = lambda commits=commits: self.fill_state(commits)
-            self.cut_everywhere("lockdown_10.dwc", look, (NORMAL, 1), (LOCKDOWN, 11))
-
-    def test_release(self):
-        def look():
-            return self.posture(), self.floor(COMMAND_TYPE)
-
-        for commits in range(4):
-
-            def prepare(commits=commits):
-                self.fill_state(commits)
-                self.start()
-                self.send("lockdown_10.dwc")
-
-            self.prepare = prepare
-            self.cut_everywhere("release_11.dwc", look, (LOCKDOWN, 11), (NORMAL, 12))
-
-    def test_release_of_a_numbered_lockdown(self):
-        def look():
-            return self.posture(), self.access.posture.lockdown, self.floor(COMMAND_TYPE)
-
-        def prepare():
-            self.fill_state(2)
-            self.start()
-            self.send("lockdown_10.dwc")
-
-        self.prepare = prepare
-        self.cut_everywhere(
-            "release_18_of_lockdown_1.dwc", look, (LOCKDOWN, 1, 11), (NORMAL, 0, 19)
-        )
-
-    def test_key_ring(self):
-        def look():
-            return self.access.shelf.ring.version, self.reason(holder(STAFF, 0))
-
-        self.cut_everywhere("ring_3_police_moved.dwk", look, (1, GRANTED), (3, GRANTED))
-
-
-class Budget:
-    """Flash operations until the power goes, over all regions together."""
-
-    def __init__(self, operations):
-        self.left = operations
-
-
-class TearingFlash(MemoryFlash):
-    """Flash that shares a Budget and tears the last operation at random bits."""
-
-    def __init__(self, other):
-        super().__init__(other.size_bytes, other.view is not None)
-        self.data[:] = other.data
-        self.budget = None
-        self.tear(0)
-
-    def tear(self, seed):
-        self._chance = seed * 2654435761 + 12345
-
-    def _bits(self):
-        self._chance = (self._chance * 1103515245 + 12345) & 0x7FFFFFFF
-        return self._chance >> 16 & 0xFF
-
-    def _spend(self):
-        if self.budget is not None:
-            if not self.budget.left:
-                return True
-            self.budget.left -= 1
-        return False
-
-    def program(self, offset, buf):
-        if self._spend():
-            for i in range(len(buf)):
-                self.data[offset + i] &= buf[i] | self._bits()
-            raise PowerCut()
-        super().program(offset, buf)
-
-    def erase(self, offset):
-        if self._spend():
-            for i in range(SECTOR_BYTES):
-                self.data[offset + i] |= self._bits()
-            raise PowerCut()
-        super().erase(offset)
 
 
 if __name__ == "__main__":

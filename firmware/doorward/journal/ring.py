@@ -134,7 +134,8 @@ class Journal:
 
     @property
     def capacity(self) -> int:
-        return (self._sectors - _SPARE) * SECTOR_RECORDS
+        """Records that are kept at least, with a sector just begun and those ahead of it erased."""
+        return (self._sectors - _SPARE - 1) * SECTOR_RECORDS
 
     async def run(self, beat=_nobody) -> None:
         """Write noted events to flash. Critical; beats every second, but for the time that it waits
