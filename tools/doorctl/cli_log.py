@@ -135,10 +135,7 @@ def verify(file: Path | None, database: str | None, register: Path, is_json: boo
 
 @dataclass(frozen=True, slots=True)
 class _Journal:
-    """What is to be verified. id: b"" where it was kept without: then it is the door's newest.
-
-    first, tag: where it begins.
-    """
+    """What is to be verified. first, tag: where it begins."""
 
     site: str
     door: str
@@ -154,7 +151,7 @@ def _in_file(path: Path) -> Iterator[_Journal]:
 
 
 def _in_database(url: str) -> Iterator[_Journal]:
-    database = Database(url)
+    database = Database(url, is_made=False)
     try:
         for site, door, journal_id in database.journals():
             rows = database.raw_records(site, door, journal_id)
@@ -169,7 +166,7 @@ def _look(doors: Register, journal: _Journal) -> dict:
     entry = doors.door(journal.site, journal.door)
     key = None
     if entry is not None:
-        key = entry.journal_key(journal.id or entry.journals[-1].id)
+        key = entry.journal_key(journal.id)
     if key is None:
         fault = f"the register {doors.folder} has no key for it"
         return {**told, "is_sound": False, "records": 0, "faults": [fault], "told": []}

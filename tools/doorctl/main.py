@@ -18,6 +18,9 @@ _COMMANDS = {
     "log": ("cli_log", "Show a door's journal, export it, or verify what was collected."),
     "register": ("cli_register", "List provisioned doors, or tell a broker of them."),
     "collect": ("cli_collect", "Take the doors' records from the broker into a database."),
+    "publish": ("cli_publish", "Hand signed objects down to the doors by the network."),
+    "fleet": ("cli_fleet", "Show how all doors are."),
+    "report": ("cli_report", "Write records as CSV or JSON, by door, badge and time."),
     "config": ("cli_config", "Check a door's configuration, or print its documentation."),
     "sim": ("cli_sim", "Run a simulated door and play with it."),
 }
