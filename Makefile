@@ -9,10 +9,10 @@ KIND   ?= release
 TAPS   ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help demo door test vectors powercut image bench bench-trust check format clean
+.PHONY: help demo door test vectors powercut image bench bench-trust bench-collector check format clean
 
 help: ## Say what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 # One line per stage and pip kept quiet: what a newcomer sees first is not pip's.
 $(READY): requirements-dev.txt pyproject.toml
@@ -49,6 +49,9 @@ bench: $(READY) ## Measure taps of that image on an emulated chip (TAPS=50 a cas
 bench-trust: $(READY) ## Measure signatures, look-ups and updates there (builds its own image)
 	@$(BIN)/python -m image.build $(BOARD) --development
 	@$(BIN)/python -m emulator.trust
+
+bench-collector: $(READY) ## Measure events a second of one collector (Mosquitto, PostgreSQL)
+	@$(BIN)/python tests/collector/bench.py
 
 # The ports' stubs cannot share a folder: each board's code is checked against its own port's.
 build/typings/%/ready: boards/typings-%.txt | $(READY)
