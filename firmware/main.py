@@ -12,9 +12,10 @@ from doorward.portal.portal import Portal
 from doorward.quiet import Gate
 from doorward.reader.credentials import Credentials
 from doorward.service.console import Console
-from doorward.supervisor import Supervisor, count_start, fail_start
+from doorward.supervisor import Supervisor, count_start, run_door
 from doorward.uplink.clock import Clock
 from doorward.uplink.delivery import Uplink
+from doorward.uplink.downlink import Downlink
 from doorward.walltime import WallTime
 
 
@@ -41,20 +42,13 @@ async def build(board: roles.Board) -> App:
         ("keep-config", lambda: config.keep_good(given, gate)),
         ("keep-key", journal.hand_over_key),
     )
-    door.uplink = Uplink(board, settings, journal, given.require(state.UPLINK_KEY), door.hello)
+    psk = given.require(state.UPLINK_KEY)
+    down = Downlink(board, settings, door.open_receiver, access.shelf.wants)
+    door.uplink = Uplink(board, settings, journal, psk, door.hello, door.health, down)
     door.clock = Clock(board, settings, time, access.earliest_s, door.note_clock_set)
     door.console = Console(board.console, door.hello, door.status, door.open_receiver(), journal)
     return door
 
 
-async def main() -> None:
-    board = make_board()
-    try:
-        door = await build(board)
-        await door.run()
-    except Exception as error:
-        await fail_start(board, error)
-
-
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(run_door(make_board(), build))

@@ -53,6 +53,21 @@ _PATIENT_MS = const(120_000)
 # People go in and out all day; a loose wire does so all second.
 _OFTEN = (200, 5_000)  # records at once, then one in so many milliseconds; of each event
 _SELDOM = (40, 60_000)
+# What of the status is health.
+_HEALTH = (
+    "firmware",
+    "boot",
+    "uptime_s",
+    "posture",
+    "inputs",
+    "clock",
+    "lists",
+    "denied",
+    "key_ring",
+    "journal",
+    "taps",
+    "memory_free_bytes",
+)
 _GOINGS = (DOOR_OPENED, DOOR_CLOSED, EXIT_REQUESTED, NOT_ENTERED)
 
 
@@ -162,12 +177,13 @@ class App:
         add("posture", self._access.posture.keep, _PATIENT_MS)
         add_other("indicator", self._portal.play)
         add_other("console", self.console.run)
-        add_other("uplink", self.uplink.run, is_once=True)
         add_other("list-check", self._check_lists, is_once=True)
         add_other("clock", self.clock.run, is_once=True)
         for name, call in self.once:
             add_other(name, call, is_once=True)
         for name, call in self._board.tasks():
+            add_other(name, call)
+        for name, call in self.uplink.tasks():
             add_other(name, call)
         await self.supervisor.run()
 
@@ -250,6 +266,8 @@ class App:
                 "sessions": self.uplink.sessions,
                 "resent": self.uplink.resent,
                 "garbage": self.uplink.garbage,
+                "fetched": self.uplink.down.fetched,
+                "strays": self.uplink.down.strays,
             },
             "console": {"garbage_bytes": self.console.garbage_bytes},
             "stalls": {
@@ -260,6 +278,13 @@ class App:
             "revived_tasks": self.supervisor.revived,
             "memory_free_bytes": gc.mem_free(),
         }
+
+    def health(self) -> dict:
+        """Return what of the status goes to the district every minute."""
+        status = self.status()
+        health = {name: status[name] for name in _HEALTH}
+        health["reader"] = {"is_up": status["reader"]["is_up"]}
+        return health
 
     def hello(self) -> dict:
         """Return who this is: protocol, door, board, firmware, journal."""

@@ -301,6 +301,18 @@ async def count_start(kept: state.Snapshots, gate) -> int:
     return boot
 
 
+async def run_door(board, build) -> None:
+    """Build the door of a board and run it. An exception on the way is a start that failed.
+
+    build(board): coroutine function, returns the App.
+    """
+    try:
+        door = await build(board)
+        await door.run()
+    except Exception as error:
+        await fail_start(board, error)
+
+
 async def fail_start(board, error: Exception) -> None:
     """No door could be built: keep the strike safe, record that, and start again after a while.
 

@@ -5,6 +5,7 @@ Importing it gives CPython's asyncio the `sleep_ms` and `wait_for_ms` that the f
 
 import asyncio
 import hashlib
+import time
 
 from doorward.hal.roles import PAGE_BYTES, SECTOR_BYTES, FlashFault, FlashRegion
 
@@ -173,3 +174,13 @@ class FakeTicks:
 
     def ticks_add(self, ticks: int, delta: int) -> int:
         return (ticks + delta) % _TICKS_PERIOD
+
+
+class RealTicks(FakeTicks):
+    """Ticks that go, as a board's do."""
+
+    def ticks_us(self) -> int:
+        return time.time_ns() // 1000 % _TICKS_PERIOD
+
+    def ticks_ms(self) -> int:
+        return time.time_ns() // 1_000_000 % _TICKS_PERIOD

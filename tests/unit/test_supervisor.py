@@ -5,7 +5,7 @@ import os
 import sys
 import unittest
 
-from doorward import state, values
+from doorward import state, supervisor, values
 from doorward.access.posture import Posture
 from doorward.config import Config
 from doorward.hal import unix
@@ -652,8 +652,8 @@ class Anything:
 class Main(unittest.TestCase):
     """main.py with every part stood in for."""
 
-    PARTS = ("Portal", "Credentials", "WallTime", "Gate", "Access", "Journal", "Uplink")
-    PARTS += ("Clock", "Console")
+    PARTS = ("Portal", "Credentials", "WallTime", "Gate", "Access", "Journal", "Downlink")
+    PARTS += ("Uplink", "Clock", "Console")
 
     def setUp(self):
         self.board = Board()
@@ -708,10 +708,10 @@ class Main(unittest.TestCase):
         async def fail_start(board, error):
             failed.append((board, type(error)))
 
-        before = self.main.fail_start
-        self.main.fail_start = fail_start
-        asyncio.run(self.main.main())
-        self.main.fail_start = before
+        before = supervisor.fail_start
+        supervisor.fail_start = fail_start
+        asyncio.run(supervisor.run_door(self.board, self.main.build))
+        supervisor.fail_start = before
         self.assertEqual(failed, [(self.board, FlashFault)])
 
 

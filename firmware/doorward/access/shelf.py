@@ -11,7 +11,7 @@ from .. import const, state
 from ..hal.roles import SECTOR_BYTES, FlashFault, FlashRegion
 from ..trust import objects
 from ..trust.keyring import MAY_DENY, MAY_LIST, Issuer, KeyRing
-from ..trust.objects import ALLOWLIST_TYPE, DENY_LIST_TYPE
+from ..trust.objects import ALLOWLIST_TYPE, DENY_LIST_TYPE, KEY_RING_TYPE
 from ..values import (
     FLASH_FAULT,
     NO_SPACE,
@@ -120,6 +120,25 @@ class Shelf:
             if one.header.issuer_id == issuer_id:
                 return one
         return None
+
+    def wants(self, object_type: int, issuer_id: bytes, version: int, groups: int) -> bool:
+        """Would this be news, by what an offer of it says? Never of a command."""
+        address = self.address
+        if object_type == KEY_RING_TYPE:
+            return version > self.ring.version
+        issuer = self.ring.issuer(issuer_id)
+        power = _POWER_OF.get(object_type, 0)
+        is_meant = not groups or bool(groups & address.groups)
+        if issuer is None or not is_meant:
+            return False
+        if not issuer.may_sign(power, address.site, address.groups):
+            return False
+        current = self.in_force(object_type, issuer_id)
+        if current is not None and version == current.header.version:
+            # A deny list is in force before it is on flash; it may not have come there.
+            return not self.is_durable(object_type, issuer_id, version)
+        is_newer = current is None or version > current.header.version
+        return is_newer and version >= self.floor(object_type, issuer_id)
 
     def is_durable(self, object_type: int, issuer_id: bytes, version: int) -> bool:
         """Does the state on flash name this object?"""

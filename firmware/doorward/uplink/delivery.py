@@ -1,23 +1,37 @@
-"""Delivery: the journal's records to the collector, at least once, in order, acknowledged.
+"""Delivery: the journal's records to the collector, at least once, in order, acknowledged; and the
+connection over which they go, on which the door also says how it is.
 
-Topics below doorward/<site>/<door>/: `state` (retained, birth and will), `records` up,
+Topics below doorward/<site>/<door>/: `state` (retained, birth and will), `health`, `records` up,
 `acknowledged` down. Payloads: docs/formats.md, "Uplink".
 """
 
 import asyncio
 import json
 import struct
+from binascii import hexlify
 
 from .. import const
 from .mqtt import Backoff, MqttClient, MqttError
 
 BATCH_RECORDS = const(32)
+MAX_HEALTH_BYTES = const(2048)
+
 _RECORD_BYTES = const(64)
-_ACKNOWLEDGEMENT = "<I16s"
-_ACKNOWLEDGEMENT_BYTES = const(20)
+_ACKNOWLEDGEMENT = "<8sI16s"  # journal id, sequence, tag
+_ACKNOWLEDGEMENT_BYTES = const(28)
 _LOOK_MS = const(100)
 _LINK_MS = const(500)
-_MAX_PACKET_BYTES = const(4096)
+# The longest batch with its topic; a health message and a piece are shorter. A TLS record is taken
+# in at once, 4 to 7 ms a KB on an RP2040.
+_MAX_PACKET_BYTES = const(2176)
+# The first wait before connecting is drawn from this, later ones from up to a minute: hundreds of
+# doors come back from an outage, and not all of them in the same second.
+_SPREAD_MS = const(2000)
+_SPREAD_CAP_MS = const(60_000)
+# A connection that lasted as long was a good one. Two doors by one name push each other out at once.
+_GOOD_MS = const(30_000)
+# Patience with a collector that is silent grows to so many times `ack_timeout_ms`.
+_PATIENCE = const(8)
 
 
 class Uplink:
@@ -28,15 +42,17 @@ class Uplink:
         is_connected: the broker answers.
         sessions: connections made so far.
         resent: batches that were sent again because no acknowledgement came.
-        garbage: messages that were none of the documented ones.
+        garbage: messages that were none of the documented ones, or for another journal.
         fault: why there is no connection, in words; "" while there is one.
+        down: the Downlink, which hears over the same connection.
     """
 
-    def __init__(self, board, config, journal, psk: bytes, birth) -> None:
-        """board: has network, ticks, random_bytes. journal: has read, acknowledge, acknowledged.
+    def __init__(self, board, config, journal, psk: bytes, birth, health, down) -> None:
+        """board: has network, ticks, random_bytes. journal: has read, acknowledge, acknowledged,
+        journal_id (8 bytes).
 
-        board.network may be None. psk: TLS key, used where broker_tls is on. birth: callable,
-        returns what the door says of itself online (dict).
+        board.network may be None. psk: TLS key, used where broker_tls is on. birth, health:
+        callables, return what the door says of itself online, and how it is (dict).
         """
         self._network = board.network
         self._journal = journal
@@ -44,26 +60,45 @@ class Uplink:
         self._config = config
         self._psk = psk
         self._birth = birth
-        self._backoff = Backoff(board.random_bytes)
-        self._base = "doorward/" + config.site + "/" + config.door + "/"
+        self._health = health
+        self._backoff = Backoff(board.random_bytes, _SPREAD_MS, _SPREAD_CAP_MS)
+        ack_timeout_ms = config.ack_timeout_ms
+        self._patience = Backoff(board.random_bytes, ack_timeout_ms, _PATIENCE * ack_timeout_ms)
+        self._name = config.site + "/" + config.door
+        self._base = "doorward/" + self._name + "/"
         self._acknowledged = asyncio.Event()
+        self._last_sent = 0
+        self._connected_ms = 0
+        self._is_proven = False
+        self._health_ms = 0
+        self.down = down
         self.is_wanted = bool(board.network is not None and config.broker_host)
         self.is_connected = False
         self.sessions = 0
         self.resent = 0
         self.garbage = 0
         self.fault = ""
+        if not self.is_wanted:
+            self.fault = "no broker configured" if self._network else "no network on this board"
+
+    def tasks(self) -> tuple:
+        """Return (name, coroutine function) of what is to run, for ever; nothing without a broker."""
+        if not self.is_wanted:
+            return ()
+        return (
+            ("uplink", self.run),
+            ("fetch", self.down.fetch),
+            ("commands", self.down.obey),
+        )
 
     async def run(self) -> None:
         """Connect, deliver, and after any failure begin again after a jittered pause."""
-        if not self.is_wanted:
-            self.fault = "no broker configured" if self._network else "no network on this board"
-            return
         while True:
             await self._join()
+            await asyncio.sleep_ms(self._backoff.next_ms())
             client = MqttClient(
                 self._open_stream,
-                self._config.site + "/" + self._config.door,
+                self._name,
                 on_message=self._on_message,
                 keepalive_s=self._config.keepalive_s,
                 will=(self._base + "state", b'{"state": "offline"}', 1, True),
@@ -73,24 +108,16 @@ class Uplink:
             try:
                 await client.connect()
                 reading = asyncio.create_task(client.run())
-                await client.subscribe(self._base + "acknowledged")
-                birth = dict(self._birth(), state="online")
-                await client.publish(
-                    self._base + "state", json.dumps(birth).encode(), qos=1, retain=True
-                )
-                self.is_connected = True
-                self.sessions += 1
-                self.fault = ""
-                self._backoff.reset()
+                await self._begin(client)
                 await self._deliver(client, reading)
             except (MqttError, OSError) as error:
                 self.fault = str(error)
             finally:
                 self.is_connected = False
+                self.down.follow(None)
                 if reading is not None:
                     reading.cancel()
                 await client.close(polite=False)
-            await asyncio.sleep_ms(self._backoff.next_ms())
 
     async def _join(self) -> None:
         """Wait until the network is there. No attempt at the broker, so nothing to back off from."""
@@ -104,37 +131,55 @@ class Uplink:
             await asyncio.sleep_ms(_LINK_MS)
 
     async def _open_stream(self):
-        identity = (self._config.site + "/" + self._config.door).encode()
         return await self._network.open(
             self._config.broker_host,
             self._config.broker_port,
-            (identity, self._psk) if self._config.broker_tls else None,
+            (self._name.encode(), self._psk) if self._config.broker_tls else None,
         )
 
+    async def _begin(self, client: MqttClient) -> None:
+        """Subscribe, and then say that the door is there."""
+        await client.subscribe(self._base + "acknowledged")
+        for topic, qos in self.down.subscriptions():
+            await client.subscribe(topic, qos)
+        journal_id = hexlify(self._journal.journal_id).decode()
+        birth = dict(self._birth(), state="online", journal=journal_id)
+        await client.publish(self._base + "state", json.dumps(birth).encode(), qos=1, retain=True)
+        self.is_connected = True
+        self.sessions += 1
+        self.fault = ""
+        self._connected_ms = self._health_ms = self._ticks.ticks_ms()
+        self._is_proven = False
+        self.down.follow(client)
+
     async def _deliver(self, client: MqttClient, reading) -> None:
-        """Send the oldest unacknowledged batch until it is acknowledged; then the next."""
+        """Send the oldest unacknowledged batch until it is acknowledged; then the next.
+
+        Never two at once: collectors share the doors' batches among them and may commit the second
+        one first, and an acknowledgement is for all that came before.
+        """
         journal = self._journal
-        last_sent = 0
         while True:
-            await self._check_connection(reading)
+            await self._look_after(client, reading)
             batch = await journal.read(journal.acknowledged + 1, BATCH_RECORDS)
             if not batch:
                 await asyncio.sleep_ms(_LOOK_MS)
                 continue
             (sequence,) = struct.unpack_from("<I", batch, len(batch) - _RECORD_BYTES + 4)
-            if sequence <= last_sent:
+            if sequence <= self._last_sent:
                 self.resent += 1
-            last_sent = sequence
+            self._last_sent = sequence
             self._acknowledged.clear()
-            await client.publish(self._base + "records", batch, qos=1)
-            await self._wait_for(sequence, reading)
+            await client.publish(self._base + "records", journal.journal_id + batch, qos=1)
+            await self._wait_for(sequence, client, reading)
 
-    async def _wait_for(self, sequence: int, reading) -> None:
+    async def _wait_for(self, sequence: int, client: MqttClient, reading) -> None:
         """Wait until the collector has `sequence`, the connection ends, or the patience does."""
         ticks = self._ticks
-        deadline = ticks.ticks_add(ticks.ticks_ms(), self._config.ack_timeout_ms)
+        patience_ms = self._config.ack_timeout_ms + self._patience.next_ms()
+        deadline = ticks.ticks_add(ticks.ticks_ms(), patience_ms)
         while self._journal.acknowledged < sequence:
-            await self._check_connection(reading)
+            await self._look_after(client, reading)
             left_ms = ticks.ticks_diff(deadline, ticks.ticks_ms())
             if left_ms <= 0:
                 return
@@ -143,20 +188,41 @@ class Uplink:
             except asyncio.TimeoutError:
                 pass
             self._acknowledged.clear()
+        self._patience.reset()
 
-    async def _check_connection(self, reading) -> None:
-        """Raise what ended the connection, if something has."""
+    async def _look_after(self, client: MqttClient, reading) -> None:
+        """Raise what ended the connection, if something has; say how the door is when it is time."""
         if reading.done():
             await reading
         if not self._network.is_up:
             # A lost link is known at once; the broker's silence only after the keepalive.
             raise OSError("the network is down")
+        ticks = self._ticks
+        now_ms = ticks.ticks_ms()
+        if not self._is_proven and ticks.ticks_diff(now_ms, self._connected_ms) >= _GOOD_MS:
+            self._is_proven = True
+            self._backoff.reset()
+        if ticks.ticks_diff(now_ms, self._health_ms) >= 0:
+            self._health_ms = ticks.ticks_add(now_ms, self._config.health_s * 1000)
+            health = json.dumps(self._health()).encode()
+            if len(health) <= MAX_HEALTH_BYTES:
+                await client.publish(self._base + "health", health)
 
-    def _on_message(self, topic: str, payload, retain: bool) -> None:
-        """Take an acknowledgement. Anything else is counted and dropped."""
-        if topic != self._base + "acknowledged" or len(payload) != _ACKNOWLEDGEMENT_BYTES:
+    def _on_message(self, topic: str, payload: memoryview, is_retained: bool) -> None:
+        """Take a message. What is none of the documented ones is counted and dropped."""
+        if topic == self._base + "acknowledged":
+            is_known = self._take_acknowledgement(payload)
+        else:
+            is_known = self.down.take(topic, payload, is_retained)
+        if not is_known:
             self.garbage += 1
-            return
-        sequence, tag = struct.unpack(_ACKNOWLEDGEMENT, payload)
+
+    def _take_acknowledgement(self, payload: memoryview) -> bool:
+        if len(payload) != _ACKNOWLEDGEMENT_BYTES:
+            return False
+        journal_id, sequence, tag = struct.unpack(_ACKNOWLEDGEMENT, payload)
+        if journal_id != self._journal.journal_id:
+            return False
         if self._journal.acknowledge(sequence, tag):
             self._acknowledged.set()
+        return True
