@@ -213,7 +213,8 @@ class Start(unittest.TestCase):
         self.app = App(self.board, settings, self.time, gate, reader, access, portal, journal, 7)
         self.app.supervisor = Supervisor(self.look)
         self.app.uplink = Things(
-            run=nothing,
+            tasks=tuple,
+            down=Things(fetched=0, strays=0),
             is_wanted=False,
             is_connected=False,
             fault="",
