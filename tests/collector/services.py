@@ -22,7 +22,7 @@ PATIENCE_S = 20.0
 
 # What docs/scale.md tells a school to set, but for the doors' listener.
 MOSQUITTO = """\
-user {user}
+{head}user {user}
 listener {port} 127.0.0.1
 allow_anonymous true
 max_inflight_messages 1000
@@ -69,7 +69,7 @@ def postgresql_path() -> Path | None:
 class Mosquitto:
     """A broker that can be killed, and started again on its port with what it kept."""
 
-    def __init__(self, folder: Path, more: str = "") -> None:
+    def __init__(self, folder: Path, more: str = "", head: str = "") -> None:
         self.port = free_port()
         self._folder = folder
         self._log = folder / "mosquitto.log"
@@ -77,7 +77,7 @@ class Mosquitto:
         # As root it would become another user, who cannot read the test's folder.
         user = "root" if os.getuid() == 0 else "mosquitto"
         self._config.write_text(
-            MOSQUITTO.format(user=user, port=self.port, folder=folder, more=more)
+            MOSQUITTO.format(user=user, port=self.port, folder=folder, more=more, head=head)
         )
         self._process: subprocess.Popen | None = None
 

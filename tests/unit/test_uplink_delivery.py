@@ -66,6 +66,7 @@ class Network:
     def __init__(self, broker):
         self.open = broker.open
         self.is_up = True
+        self.fault = ""
 
     async def join(self):
         return self.is_up
