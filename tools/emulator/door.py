@@ -1,5 +1,6 @@
 """A door's flash area, made and read with the firmware's own code: keys, list, journal."""
 
+import asyncio
 import contextlib
 import random
 import tempfile
@@ -16,9 +17,11 @@ from doorward.access.intake import Intake
 from doorward.access.shelf import Address, Shelf
 from doorward.hal import roles, unix
 from doorward.journal import record as records
+from doorward.journal import ring
 from doorward.journal.record import RECORD_BYTES, Record
 from doorward.trust.primitives import HmacKey, no_pause, run_through
-from doorward.values import TAP, UNKNOWN_BADGE, Badge
+from doorward.values import TAP, UNKNOWN_BADGE, Badge, Event
+from doorward.walltime import WallTime
 
 from emulator.rig import board_module
 
@@ -92,6 +95,51 @@ def make_update(badge_count: int, changes: int, seed: int = 522, **settings: Any
         _put_list(world, current)
         data = world.build_list("police", 3, set(leavers)).read_bytes()
         return Update(_door(world, badges), data, outdated, joiners, leavers)
+
+
+def make_full_journal() -> bytes:
+    """Return the flash area of a door whose journal has come round, with two sectors erased ahead."""
+    with _make_world([], {}) as world:
+        path = world.folder / "flash.bin"
+        layout = board_module("layout").LAYOUT
+        file = unix.FlashFile(str(path), layout.size_bytes)
+        ticks = _Ticks()
+        full = ring.Journal(
+            file.region(layout.journal),
+            state.Snapshots(file.region(layout.provision), roles.PROVISION_SLOT_BYTES),
+            state.Snapshots(file.region(layout.state), roles.STATE_SLOT_BYTES),
+            WallTime(ticks),
+            ticks,
+            _NoGate(),
+            boot=1,
+            random_bytes=unix.random_bytes,
+        )
+        asyncio.run(_fill(full))
+        file.close()
+        return path.read_bytes()
+
+
+async def _fill(full: ring.Journal) -> None:
+    # As MicroPython's asyncio has it.
+    setattr(asyncio, "sleep_ms", lambda ms: asyncio.sleep(ms / 1000))  # noqa: B010
+    while full.oldest_sequence == 1:
+        for _ in range(ring.RAM_EVENTS):
+            full.note(Event(TAP, 0))
+        await full.flush()
+        # Its first round erases ahead.
+        tending = asyncio.create_task(full.tend())
+        await asyncio.sleep(0)
+        tending.cancel()
+
+
+class _Ticks:
+    """Ticks that stand still."""
+
+    def ticks_ms(self) -> int:
+        return 0
+
+    def ticks_diff(self, later: int, earlier: int) -> int:
+        return later - earlier
 
 
 @contextlib.contextmanager

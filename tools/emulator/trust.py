@@ -43,6 +43,7 @@ TAP_BADGES = 4_000
 CHANGES = 60
 LOOK_UPS = 250
 HEADS = 12
+JOURNAL_BATCHES = 12  # must match on_chip/journal.py
 KEY_BITS = {2048: 250, 3072: 500}  # and the target in ms
 SLICE_MS = {2048: 25, 3072: 30}
 LOOK_UP_MS = 1.0
@@ -272,6 +273,27 @@ def measure_look_ups(image: Path, door: Door, count: int) -> tuple[dict, list[st
     return figures, wrong
 
 
+def measure_journal(image: Path) -> tuple[dict, list[str]]:
+    """Start on a full journal, read it in batches, acknowledge them, write what RAM holds."""
+    rig = ProbeRig(image, doors.make_full_journal(), "journal", [])
+    rig.run_to(lambda: rig.told, _BOOT_LIMIT_MS, "its end")
+    wrong = []
+    # One record more than events: at each start the door says again what was overwritten.
+    if rig.told != {"read": JOURNAL_BATCHES * 32, "written": 65}:
+        wrong.append(f"of so many batches and 64 events: {rig.told}")
+    start, *batches, writing = _spans(rig.span)
+    reads, acknowledgements = batches[::2], batches[1::2]
+    figures = {
+        "start_ms": round(_lengths_ms([start])[0], 1),
+        "read": _spread(_lengths_ms(reads)),
+        "read_slices_ms": _longest(_steps_ms(rig.step, reads)),
+        "acknowledge": _spread(_lengths_ms(acknowledgements)),
+        "write_64_ms": round(_lengths_ms([writing])[0], 1),
+        "write_slices_ms": _longest(_steps_ms(rig.step, [writing])),
+    }
+    return figures, wrong
+
+
 def measure_update(image: Path, update: Update) -> tuple[dict, list[str]]:
     """Bring a list in with nobody there: how long it takes."""
     rig = _running(image, update, heads=0)
@@ -440,6 +462,7 @@ def run_all(
         "taps": (measure_taps, image, crowded, heads),
         "update": (measure_update, image, update),
         "verify": (measure_verify, image, repeats),
+        "journal": (measure_journal, image),
         "look_ups": (measure_look_ups, image, update.door, look_ups),
         "look_ups_half": (measure_look_ups, image, half, look_ups),
     }
@@ -482,6 +505,15 @@ def table(figures: dict) -> list[str]:
         row("  decision, listed", found["decide_hit"])
         row("  decision, not listed", found["decide_miss"])
         lines.append(f"  heap free: {found['memory_free_bytes']:,} bytes")
+    journal = figures["journal"]
+    row("a batch of 32 records", journal["read"])
+    row("an acknowledgement", journal["acknowledge"])
+    lines += (
+        f"start on a full journal: {journal['start_ms']} ms",
+        f"64 events written: {journal['write_64_ms']} ms",
+        f"  longest slices of a batch, target {UPDATE_SLICE_MS} ms: {journal['read_slices_ms']} ms",
+        f"  of writing: {journal['write_slices_ms']} ms",
+    )
     update, taps = figures["update"], figures["taps"]
     notes = (
         f"update to {update['badges']:,} badges, first byte to in force: {update['total_s']} s",
