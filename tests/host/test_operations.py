@@ -55,7 +55,7 @@ def test_every_block_is_either_run_or_needs_a_door():
     assert set(fences) == {"sh", "console", ""}
     consoles = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     commands = "".join(consoles).splitlines()
-    assert commands and all(re.match(r"\$ doorctl (push|status)\b", line) for line in commands)
+    assert commands and all(re.match(r"\$ doorctl (push|status|log)\b", line) for line in commands)
 
 
 def test_what_the_page_says_of_the_highest_version():

@@ -145,13 +145,13 @@ def _parse(path: Path, data: bytes) -> Header:
         raise DoorctlError(f"{path}: is an export of a later doorctl, format {version}")
     head = data[: _HEADER_BYTES - 4]
     is_sound = struct.pack("<I", crc32(head)) == data[_HEADER_BYTES - 4 : _HEADER_BYTES]
-    try:
-        site, door = (name.rstrip(b"\0").decode("ascii") for name in (site, door))
-    except UnicodeDecodeError:
-        is_sound = False
     if not is_sound or reserved != _RESERVED or not first:
         raise DoorctlError(f"{path}: the export's header is damaged")
-    return Header(site, door, journal_id, first, tag)
+    return Header(_name(site), _name(door), journal_id, first, tag)
+
+
+def _name(padded: bytes) -> str:
+    return padded.rstrip(b"\0").decode("ascii", "replace")
 
 
 def _rows(data: bytes, first: int) -> Iterator[tuple[int, bytes]]:
