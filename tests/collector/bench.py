@@ -37,9 +37,9 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory(prefix="doorward-bench-") as name:
         folder = Path(name)
-        postgresql = PostgreSQL(folder)
-        postgresql.start()
+        postgresql = PostgreSQL()
         try:
+            postgresql.start()
             for load, total, batch in (("backlog", given.records, 32), ("live", given.live, 1)):
                 urls = {
                     "sqlite": f"sqlite:///{folder / f'{load}.db'}",
@@ -49,7 +49,7 @@ def main() -> None:
                     results.append(_measure(folder, kind, url, load, given.doors, total, batch))
                     print(_spell(results[-1]), flush=True)
         finally:
-            postgresql.stop("fast")
+            postgresql.remove()
     _OUT.parent.mkdir(parents=True, exist_ok=True)
     _OUT.write_text(json.dumps({"cores": len(cores), "results": results}, indent=2) + "\n")
     lost = sum(one["sent"] - one["stored"] for one in results)

@@ -30,14 +30,14 @@ def broker(tmp_path: Path, may_skip: bool) -> Iterator[Mosquitto]:
 
 
 @pytest.fixture(scope="session")
-def _cluster(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[PostgreSQL]:
-    _need(postgresql_path(), "postgresql", request.getfixturevalue("may_skip"))
-    cluster = PostgreSQL(tmp_path_factory.mktemp("cluster"))
-    cluster.start()
-    yield cluster
-    cluster.stop("fast")
+def _cluster(may_skip: bool) -> Iterator[PostgreSQL]:
+    _need(postgresql_path(), "postgresql", may_skip)
+    cluster = PostgreSQL()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.remove()
 
 
 @pytest.fixture

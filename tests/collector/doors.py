@@ -1,8 +1,7 @@
 """Simulated doors that do nothing but deliver: real journals, real MQTT, hundreds in one thread.
 
 Each sends the oldest batch that is not acknowledged, waits for its acknowledgement, and sends it
-again when none comes, as a door does. `python doors.py` is not a thing: the bench and the tests
-import it.
+again when none comes, as a door does.
 """
 
 import asyncio
@@ -63,11 +62,11 @@ def taps(count: int, seed: int = 0) -> list[values.Event]:
     ]
 
 
-def _string(text: str) -> bytes:
+def string(text: str) -> bytes:
     return struct.pack(">H", len(text)) + text.encode()
 
 
-def _packet(kind: int, body: bytes) -> bytes:
+def packet(kind: int, body: bytes) -> bytes:
     """An MQTT control packet."""
     size, length = len(body), b""
     while True:
@@ -113,10 +112,10 @@ class Door(asyncio.Protocol):
         self.strange = 0
         self.is_paused = True
         self._loop = asyncio.get_running_loop()
-        topic = _string(self._base + "records")
+        topic = string(self._base + "records")
         # Made beforehand: the bench measures the collector, and nobody else.
         self._packets = {
-            at: _packet(
+            at: packet(
                 0x32,
                 topic + b"\x00\x01" + self.journal_id + b"".join(self.raw[at : at + batch]),
             )
@@ -154,11 +153,11 @@ class Door(asyncio.Protocol):
         self._transport = transport
         self._lost = self._loop.create_future()
         self._data.clear()
-        will = _string(self._base + "state") + _string('{"state": "offline"}')
+        will = string(self._base + "state") + string('{"state": "offline"}')
         transport.write(
-            _packet(
+            packet(
                 0x10,
-                _string("MQTT") + b"\x04\x2e\x00\x3c" + _string(f"{self.site}/{self.name}") + will,
+                string("MQTT") + b"\x04\x2e\x00\x3c" + string(f"{self.site}/{self.name}") + will,
             )
         )
 
@@ -178,7 +177,7 @@ class Door(asyncio.Protocol):
     def publish(self, leaf: str, payload: bytes, kind: int = 0x30) -> None:
         """Publish below the door's own topics. kind: 0x30 QoS 0, 0x31 retained as well."""
         assert self._transport is not None
-        self._transport.write(_packet(kind, _string(self._base + leaf) + payload))
+        self._transport.write(packet(kind, string(self._base + leaf) + payload))
 
     def say(self, leaf: str, **what) -> None:
         """Publish a state (retained) or a health message."""
@@ -207,10 +206,10 @@ class Door(asyncio.Protocol):
         assert self._transport is not None
         if kind == 0x20:
             topics = b"".join(
-                _string(self._base + leaf) + b"\x01" for leaf in ("acknowledged", "piece")
+                string(self._base + leaf) + b"\x01" for leaf in ("acknowledged", "piece")
             )
-            offers = _string(f"doorward/{self.site}/@all/offers") + b"\x01"
-            self._transport.write(_packet(0x82, b"\x00\x01" + topics + offers))
+            offers = string(f"doorward/{self.site}/@all/offers") + b"\x01"
+            self._transport.write(packet(0x82, b"\x00\x01" + topics + offers))
         elif kind == 0x90:
             self.say("state", state="online", journal=self.journal, firmware="0.1.0", board="sim")
             self.is_welcome.set()
@@ -253,12 +252,12 @@ class Door(asyncio.Protocol):
         if self._sent_at == self._at:
             self.resent += 1
         self._sent_at = self._at
-        packet = self._packets.get(self._at)
-        if packet is None:
+        whole = self._packets.get(self._at)
+        if whole is None:
             payload = b"".join(self.raw[self._at : self._at + self._batch])
-            topic = _string(self._base + "records")
-            packet = _packet(0x32, topic + b"\x00\x01" + self.journal_id + payload)
-        self._transport.write(packet)
+            topic = string(self._base + "records")
+            whole = packet(0x32, topic + b"\x00\x01" + self.journal_id + payload)
+        self._transport.write(whole)
         self.sent += 1
         if self._timer is not None:
             self._timer.cancel()

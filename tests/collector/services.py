@@ -3,11 +3,13 @@
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -35,9 +37,12 @@ persistence_location {folder}/
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody gets for an outgoing connection while our server is down."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(is_so: Callable[[], object], otherwise: str, timeout_s: float = PATIENCE_S) -> None:
@@ -96,20 +101,16 @@ class Mosquitto:
 
 
 class PostgreSQL:
-    """A cluster of its own in a folder of its own, on a free port of the loopback."""
+    """A cluster of its own in a folder of its own, on a free port of the loopback; see `remove`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "postgresql"
+    def __init__(self) -> None:
         self._bin = postgresql_path()
         assert self._bin is not None
         self.port = free_port()
-        # PostgreSQL refuses to run as root.
+        # Not below pytest's folder, which root alone may enter: PostgreSQL refuses to run as root.
+        self._folder = Path(tempfile.mkdtemp(prefix="doorward-postgresql-"))
         self._user = pwd.getpwnam("postgres") if os.getuid() == 0 else None
-        self._folder.mkdir()
         if self._user is not None:
-            for path in (self._folder, *self._folder.parents):
-                if path.stat().st_uid == 0 and not path.stat().st_mode & 0o001:
-                    path.chmod(path.stat().st_mode | 0o011)
             os.chown(self._folder, self._user.pw_uid, self._user.pw_gid)
         self._data = self._folder / "data"
         self._run("initdb", "--auth", "trust", "--username", "doorward", "--no-sync")
@@ -119,10 +120,6 @@ class PostgreSQL:
                 "listen_addresses = '127.0.0.1'\n"
                 f"unix_socket_directories = '{self._folder}'\n"
             )
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://doorward@127.0.0.1:{self.port}/postgres"
 
     def fresh_url(self, name: str) -> str:
         """The URL of a new, empty database."""
@@ -143,6 +140,12 @@ class PostgreSQL:
 
     def is_running(self) -> bool:
         return listens(self.port)
+
+    def remove(self) -> None:
+        """Stop it, if it runs, and leave nothing."""
+        if self.is_running():
+            self.stop()
+        shutil.rmtree(self._folder)
 
     def _run(self, program: str, *arguments: str) -> None:
         assert self._bin is not None

@@ -4,14 +4,18 @@ import asyncio
 import logging
 import os
 import sqlite3
+import threading
 import time
 
 import pytest
 import sqlalchemy as sa
+from doorctl import collector as collecting
 from doorctl import fleet
 from doorctl.collector import parse_batch
 from doorctl.database import Batch, Database, records
 from doorctl.errors import DoorctlError
+from doorctl.metrics import Metrics
+from doorctl.mqtt import Broker
 from doors import Door, event, journal, taps
 from doorward import values
 from services import PATIENCE_S, Inside, wait_until
@@ -350,8 +354,6 @@ def test_garbage_is_counted_dropped_and_not_acknowledged(database, inside, broke
 
 def test_one_door_leaves_room_for_the_others(broker, sqlite_url, monkeypatch):
     """A flood of one door is dropped at its share; another door's batch is taken."""
-    from doorctl import collector as collecting
-
     monkeypatch.setattr(collecting, "_GATHER_S", 1.0)
     database = Database(sqlite_url)
     one = Inside(broker.port, database)
@@ -371,8 +373,6 @@ def test_one_door_leaves_room_for_the_others(broker, sqlite_url, monkeypatch):
 
 def test_a_deadlocked_order_cannot_come_about(cluster):
     """Two collectors store the same records in opposite order, again and again."""
-    import threading
-
     url = cluster.fresh_url("deadlock")
     raw = journal(taps(640))
     batches = [
@@ -420,8 +420,6 @@ def test_an_old_schema_is_told(tmp_path):
 
 
 def test_tables_are_made_once_by_many(cluster):
-    import threading
-
     url = cluster.fresh_url("many")
     failed = []
 
@@ -452,6 +450,21 @@ def test_a_collector_ends_politely(sqlite_url, start, broker):
     # What it heard of the doors is written down at the end.
     database = Database(sqlite_url)
     assert len(fleet.read(database).doors) == 2
+    database.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_part_that_dies_ends_the_collector(sqlite_url, broker, monkeypatch):
+    """It must not go on half: whoever started it starts it again."""
+
+    def fail(_self):
+        raise ValueError
+
+    monkeypatch.setattr(collecting.Collector, "_note", fail)
+    database = Database(sqlite_url)
+    place = Broker("127.0.0.1", broker.port)
+    with pytest.raises(DoorctlError, match="the collector's _write ended"):
+        collecting.Collector(place, database, Metrics()).run()
     database.close()
 
 

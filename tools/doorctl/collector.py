@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from doorctl import fleet
 from doorctl.database import Batch, Database, News, explain, utc_now
+from doorctl.errors import DoorctlError
 from doorctl.home_assistant import HomeAssistant
 from doorctl.metrics import Metrics
 from doorctl.mqtt import Broker
@@ -107,10 +108,10 @@ class Collector:
         self._down_in = ""
 
     def run(self) -> None:
-        """Serve until `stop`. Raises RuntimeError where a part of it died."""
+        """Serve until `stop`. Raises DoorctlError where a part of it died."""
         self._broker.connect(self._client)
         threads = [
-            threading.Thread(target=self._guard, args=(part,), name=part.__name__)
+            threading.Thread(target=self._guard, args=(part,))
             for part in (self._write, self._serve)
         ]
         for thread in threads:
@@ -126,7 +127,7 @@ class Collector:
             self._client.disconnect()
             self._client.loop_stop()
         if self._failed:
-            raise RuntimeError(f"collector: {', '.join(self._failed)} ended")
+            raise DoorctlError(f"the collector's {', '.join(self._failed)} ended; start it again")
 
     def stop(self) -> None:
         """Ask `run` to end. Safe in a signal handler."""

@@ -459,30 +459,38 @@ class Database:
 
     def _check_schema(self, is_made: bool) -> None:
         """Make the tables where there are none. Raises DoorctlError for those of another time."""
+        with self.reading() as connection:
+            if self._has_schema(connection):
+                return
+        if not is_made:
+            raise DoorctlError(
+                f"database {self.name}: no collector has written to it; name the collector's "
+                "with --database"
+            )
         with self.writing() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
-            names = sa.inspect(connection).get_table_names()
-            if "schema" not in names:
-                if "records" in names:
-                    raise DoorctlError(
-                        f"database {self.name}: made by a doorctl from before schema {SCHEMA}; "
-                        "keep it, and give this doorctl another one with --database"
-                    )
-                if not is_made:
-                    raise DoorctlError(
-                        f"database {self.name}: no collector has written to it; name the "
-                        "collector's with --database"
-                    )
+            if not self._has_schema(connection):
                 metadata.create_all(connection)
                 connection.execute(sa.insert(schema).values(version=SCHEMA))
-                return
-            found = connection.scalar(sa.select(schema.c.version))
-            if found != SCHEMA:
+
+    def _has_schema(self, connection: sa.Connection) -> bool:
+        """Are our tables there? Raises DoorctlError for those of another time."""
+        names = sa.inspect(connection).get_table_names()
+        if "schema" not in names:
+            if "records" in names:
                 raise DoorctlError(
-                    f"database {self.name}: has schema {found}, and this doorctl knows {SCHEMA}; "
-                    "use the doorctl that made it, or another database"
+                    f"database {self.name}: made by a doorctl from before schema {SCHEMA}; keep "
+                    "it, and give this doorctl another one with --database"
                 )
+            return False
+        found = connection.scalar(sa.select(schema.c.version))
+        if found != SCHEMA:
+            raise DoorctlError(
+                f"database {self.name}: has schema {found}, and this doorctl knows {SCHEMA}; use "
+                "the doorctl that made it, or another database"
+            )
+        return True
 
 
 def _open_sqlite(url: sa.URL, is_made: bool) -> sa.Engine:

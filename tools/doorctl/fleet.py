@@ -105,36 +105,30 @@ def _by_door(connection: sa.Connection, table: sa.Table) -> dict[Key, list[sa.Ro
 
 
 def _newest(connection: sa.Connection) -> dict[tuple, tuple[int, datetime.datetime | None]]:
-    """Return sequence and time of the last record of each journal."""
-    last = (
-        sa.select(sa.func.max(records.c.sequence))
-        .where(
-            records.c.site == journals.c.site,
-            records.c.door == journals.c.door,
-            records.c.journal == journals.c.journal,
+    """Return sequence and time of the last record of each journal, by site, door and journal."""
+
+    def last(column: sa.Column) -> sa.ScalarSelect:
+        return (
+            sa.select(column)
+            .where(
+                records.c.site == journals.c.site,
+                records.c.door == journals.c.door,
+                records.c.journal == journals.c.journal,
+            )
+            .order_by(records.c.sequence.desc())
+            .limit(1)
+            .correlate(journals)
+            .scalar_subquery()
         )
-        .correlate(journals)
-        .scalar_subquery()
-    )
+
     query = sa.select(
-        records.c.site,
-        records.c.door,
-        records.c.journal,
-        records.c.sequence,
-        records.c.happened_at,
-    ).join(
-        journals,
-        sa.and_(
-            records.c.site == journals.c.site,
-            records.c.door == journals.c.door,
-            records.c.journal == journals.c.journal,
-            records.c.sequence == last,
-        ),
+        journals.c.site,
+        journals.c.door,
+        journals.c.journal,
+        last(records.c.sequence),
+        last(records.c.happened_at),
     )
-    return {
-        (row.site, row.door, row.journal): (row.sequence, row.happened_at)
-        for row in connection.execute(query)
-    }
+    return {tuple(row[:3]): (row[3], row[4]) for row in connection.execute(query)}
 
 
 def _take_words(door: Door, row: sa.Row | None, is_watched: bool) -> dict:
