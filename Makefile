@@ -9,7 +9,7 @@ KIND   ?= release
 TAPS   ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help demo door test vectors powercut image bench bench-trust bench-collector check format clean
+.PHONY: help demo door test vectors powercut image bench bench-trust bench-collector bench-fleet check format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ bench-trust: $(READY) ## Measure signatures, look-ups and updates there (builds 
 
 bench-collector: $(READY) ## Measure events a second of one collector (Mosquitto, PostgreSQL)
 	@$(BIN)/python tests/collector/bench.py
+
+bench-fleet: $(READY) ## Measure 1,000 doors that come back, and a lockdown at 100 (needs Mosquitto)
+	@$(BIN)/python tests/load/fleet.py
 
 # The ports' stubs cannot share a folder: each board's code is checked against its own port's.
 build/typings/%/ready: boards/typings-%.txt | $(READY)

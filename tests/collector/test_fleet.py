@@ -118,10 +118,14 @@ def test_a_start_in_lockdown_is_one(database):
 def test_inputs_at_the_start_and_a_refused_configuration(database):
     hear(database)
     bits = 0b11111111
-    start = [event(values.BOOT), event(values.CONFIG_REFUSED), event(33, detail=bits)]
+    start = [
+        event(values.BOOT),
+        event(values.CONFIG_REFUSED),
+        event(values.INPUTS_AT_START, detail=bits),
+    ]
     following = deliver(database, start)
     assert standing(database) == {alarms.CONFIG_REFUSED, *alarms.BY_INPUT.values()}
-    following = deliver(database, [event(33, detail=0b00001111)], following)
+    following = deliver(database, [event(values.INPUTS_AT_START, detail=0b00001111)], following)
     assert standing(database) == {alarms.CONFIG_REFUSED, alarms.FIRE}
     deliver(database, [event(values.BOOT)], following)
     assert standing(database) == set()

@@ -6,9 +6,6 @@ from doorward import values
 from doorward.journal.record import Record
 from doorward.portal.portal import INPUTS
 
-# Its detail has a bit for each active input, in the order of INPUTS.
-_INPUTS_AT_START = 33
-
 # No alarm: what stood before a start is told anew after it, or is over.
 BOOT = "boot"
 
@@ -88,7 +85,7 @@ def _said(event: values.Event) -> Iterable[tuple[str, bool]]:
         return [(_TAMPERS[event.detail], code == values.TAMPER)]
     if code in (values.SUPPLY_FAILED, values.SUPPLY_RESTORED) and event.detail in _SUPPLIES:
         return [(_SUPPLIES[event.detail], code == values.SUPPLY_FAILED)]
-    if code == _INPUTS_AT_START:
+    if code == values.INPUTS_AT_START:
         return [
             (BY_INPUT[name], bool(event.detail >> bit & 1))
             for bit, name in enumerate(INPUTS)
