@@ -260,7 +260,7 @@ def come_back(folder: Path, count: int, record_count: int) -> dict:
     fleet = Fleet(folder, count, record_count)
     try:
         listed = fleet.world.build_list("police", 1).read_bytes()
-        denied = fleet.world.build_deny_list("police", 1, [fleet.world.officers[0].uid])
+        denied = fleet.world.build_deny_list("police", 1, [fleet.world.officers[0].badge])
         fleet.publish(fleet.ring, listed, denied)
         fleet.power_on()
         wanted = count * record_count
