@@ -27,7 +27,7 @@ _STATE_SECTORS = 2
 _MORE_SECTORS = 4
 _SECTOR_RECORDS = 63
 # The reader tells the quiet gate that it has looked; here nobody else does.
-_POLL_MS = 50
+_POLL_MS = 500
 _FLUSH_EVERY = 32
 
 
