@@ -3,17 +3,14 @@
 import contextlib
 import os
 import random
-import shutil
-import subprocess
 import threading
 import time
 
 import paho.mqtt.client as mqtt
-import pytest
+from brokers import Broker, need_mosquitto
 from doorctl import chain, link
 from doorctl.database import describe
 from doorctl.errors import DoorctlError
-from doorctl.simulator import free_port
 from doorctl.world import DOOR, SITE, wait_until
 from doorward.journal import record as records
 from doorward.trust.primitives import HmacKey
@@ -190,51 +187,23 @@ def test_garbage_for_the_collector_is_dropped_and_not_acknowledged(site):
     client.loop_stop()
 
 
-MOSQUITTO = """\
-user {user}
-per_listener_settings true
-listener {port} 127.0.0.1
-allow_anonymous true
-listener {psk_port} 127.0.0.1
-psk_hint doorward
-psk_file {psk_file}
-use_identity_as_username true
-"""
-
-
-def test_over_tls_with_the_doors_own_key_to_mosquitto(site, may_skip):
-    mosquitto = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-    if mosquitto is None:
-        if not may_skip:
-            pytest.fail("mosquitto is not installed")
-        pytest.skip("mosquitto is not installed")
-    psk_port = free_port()
-    site.stop_broker()
+def test_over_tls_with_the_doors_own_key_to_mosquitto(site):
+    need_mosquitto()
     key = os.urandom(32)
-    psk_file = site.folder / "psk"
-    psk_file.write_text(f"{SITE}/{DOOR}:{key.hex()}\n")
-    config = site.folder / "mosquitto.conf"
-    config.write_text(
-        MOSQUITTO.format(
-            # As root Mosquitto would become a user who cannot read the test's folder.
-            user="root" if os.getuid() == 0 else "mosquitto",
-            port=site.broker_port,
-            psk_port=psk_port,
-            psk_file=psk_file,
-        )
-    )
-    broker = subprocess.Popen([mosquitto, "-c", str(config)], stderr=subprocess.DEVNULL)
+    site.stop_broker()
+    broker = Broker("mosquitto", site.folder, {f"{SITE}/{DOOR}": key}, is_confined=True)
+    broker.start()
+    site.broker_port = broker.port
     try:
         site.start_collector()
-        site.new_door(uplink_key=key, broker_port=psk_port, broker_tls=True)
+        site.new_door(uplink_key=key, broker_port=broker.device_port, broker_tls=True)
         tap_some(site, 0, 3)
         site.wait_for_delivery()
         # A door with another key does not get in.
         site.door.close()
-        site.new_door(uplink_key=os.urandom(32), broker_port=psk_port, broker_tls=True)
-        time.sleep(1.5)
+        site.new_door(uplink_key=os.urandom(32), broker_port=broker.device_port, broker_tls=True)
+        time.sleep(3)
         assert not site.status()["uplink"]["is_connected"]
         assert site.tap(site.officers[0].badge)["opened"]
     finally:
         broker.kill()
-        broker.wait()

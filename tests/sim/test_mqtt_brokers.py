@@ -5,16 +5,14 @@ mqtt_probe.py is the device; paho is the other side, over a plain listener of th
 
 import os
 import queue
-import shutil
-import socket
 import subprocess
-import sys
 import threading
 import time
 import zlib
 from pathlib import Path
 
 import pytest
+from brokers import PATIENCE_S, Broker, Proxy, need_mosquitto
 from paho.mqtt import client as paho
 
 PROBE = Path(__file__).with_name("mqtt_probe.py")
@@ -22,92 +20,6 @@ KEEPALIVE_S = 2  # the probe's
 STALL_BUDGET_US = 25_000
 IDENTITY = "door-7"
 KEY = "8d2f41c7a05be39b6f1d0c84e7a2935610fbd4c8a97e5263b1c04f7d28e6a935"
-PATIENCE_S = 15  # for a slow machine; nothing here takes as long
-
-AMQTT = """
-import asyncio, sys
-from amqtt.broker import Broker
-
-async def main():
-    broker = Broker({
-        "listeners": {"default": {"type": "tcp", "bind": "127.0.0.1:" + sys.argv[1]}},
-        "plugins": {
-            "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True},
-        },
-    })
-    await broker.start()
-    await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
-
-MOSQUITTO = """
-user {user}
-per_listener_settings true
-listener {port} 127.0.0.1
-allow_anonymous true
-listener {psk_port} 127.0.0.1
-allow_anonymous true
-psk_hint doorward
-psk_file {psk_file}
-use_identity_as_username true
-"""
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def mosquitto_path():
-    """Mosquitto's daemon, which distributions put where only root looks."""
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
-    return shutil.which("mosquitto", path=path)
-
-
-class Broker:
-    """A broker in a process of its own, which can be killed and started again on its ports."""
-
-    def __init__(self, kind, folder):
-        self.port = self.device_port = free_port()
-        self.psk = ()
-        self.log = folder / f"{kind}.log"
-        self.process = None
-        if kind == "amqtt":
-            self.command = [sys.executable, "-c", AMQTT, str(self.port)]
-            return
-        self.device_port = free_port()
-        self.psk = (IDENTITY, KEY)
-        psk_file = folder / "psk"
-        psk_file.write_text(f"{IDENTITY}:{KEY}\n")
-        config = folder / "mosquitto.conf"
-        # As root it would become another user, who cannot read the test's folder.
-        user = "root" if os.getuid() == 0 else "mosquitto"
-        config.write_text(
-            MOSQUITTO.format(
-                user=user, port=self.port, psk_port=self.device_port, psk_file=psk_file
-            )
-        )
-        self.command = [mosquitto_path(), "-c", str(config)]
-
-    def start(self):
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
-        deadline = time.monotonic() + PATIENCE_S
-        for port in {self.port, self.device_port}:
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                except OSError:
-                    alive = self.process.poll() is None and time.monotonic() < deadline
-                    assert alive, self.log.read_text()
-                    time.sleep(0.05)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait(PATIENCE_S)
 
 
 class Observer:
@@ -172,46 +84,12 @@ class Probe:
         self.process.wait(PATIENCE_S)
 
 
-class Proxy:
-    """A TCP proxy that can become a black hole: connections stay open and carry nothing."""
-
-    def __init__(self, port):
-        self.is_frozen = False
-        self.target = port
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                near = self.listener.accept()[0]
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self.target))
-            for ends in ((near, far), (far, near)):
-                threading.Thread(target=self._forward, args=ends, daemon=True).start()
-
-    def _forward(self, source, sink):
-        try:
-            while data := source.recv(4096):
-                if not self.is_frozen:
-                    sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    def close(self):
-        self.listener.close()
-
-
 @pytest.fixture(scope="module", params=["amqtt", "mosquitto"])
 def broker(request, tmp_path_factory):
-    if request.param == "mosquitto" and mosquitto_path() is None:
-        if os.environ.get("DOORWARD_NO_SKIP") == "1":
-            pytest.fail("mosquitto is not installed")
-        pytest.skip("mosquitto is not installed")
-    broker = Broker(request.param, tmp_path_factory.mktemp(request.param))
+    if request.param == "mosquitto":
+        need_mosquitto()
+    keys = {IDENTITY: bytes.fromhex(KEY)}
+    broker = Broker(request.param, tmp_path_factory.mktemp(request.param), keys)
     broker.start()
     yield broker
     broker.kill()
@@ -229,7 +107,8 @@ def start_probe(broker, micropython, firmware_env):
     probes = []
 
     def start(scenario, port=None, psk=None):
-        psk = broker.psk if psk is None else psk
+        if psk is None:
+            psk = (IDENTITY, KEY) if broker.is_tls else ()
         command = [micropython, PROBE, "127.0.0.1", port or broker.device_port, scenario, *psk]
         probes.append(Probe([str(word) for word in command], firmware_env))
         return probes[-1]
@@ -249,7 +128,7 @@ def test_both_ways_at_both_qualities_and_an_idle_period(broker, observer, start_
     probe = start_probe("once")
     session_present, cipher = probe.next("READY")
     assert session_present == "0"
-    assert cipher == ("TLS-PSK-WITH-AES-256-GCM-SHA384" if broker.psk else "-")
+    assert cipher == ("TLS-PSK-WITH-AES-256-GCM-SHA384" if broker.is_tls else "-")
 
     assert observer.next("probe/out/0").payload == bytes(range(256)) * 8
     assert observer.next("probe/out/1").payload == b"\xff" * 2048
