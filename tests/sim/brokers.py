@@ -1,5 +1,6 @@
 """Real brokers for the tests, each a process that can be killed, and a wire that can be cut."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -139,6 +140,13 @@ class Broker:
             self.process.wait(PATIENCE_S)
 
 
+def stop_listening(listener: socket.socket) -> None:
+    """Give the port free, although another thread waits in accept()."""
+    with contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
 class Proxy:
     """A wire between a door and its broker.
 
@@ -149,13 +157,13 @@ class Proxy:
         delay_s: how long what goes either way is under way.
     """
 
-    def __init__(self, port: int, delay_s: float = 0) -> None:
+    def __init__(self, port: int, delay_s: float = 0, at_port: int = 0) -> None:
         self.is_frozen = False
         self.is_deaf = False
         self.delay_s = delay_s
         self._target = port
         self._ends: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", at_port))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -169,7 +177,7 @@ class Proxy:
         self._ends = []
 
     def close(self) -> None:
-        self._listener.close()
+        stop_listening(self._listener)
         self.cut()
 
     def _accept(self) -> None:
@@ -201,3 +209,26 @@ class Proxy:
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+
+
+class Nobody:
+    """A port at which a connection is neither made nor refused: the network drops what comes."""
+
+    def __init__(self, port: int) -> None:
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", port))
+        self._listener.listen(0)
+        # Linux drops the SYN of whoever does not fit into the queue.
+        self._waiting = [socket.socket() for _ in range(4)]
+        for one in self._waiting:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        time.sleep(0.1)
+        with pytest.raises(TimeoutError):
+            socket.create_connection(("127.0.0.1", port), timeout=0.5)
+
+    def close(self) -> None:
+        self._listener.close()
+        for one in self._waiting:
+            one.close()

@@ -1,11 +1,14 @@
 """A site with one door for the tests that play with the whole of it."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from brokers import Broker, need_mosquitto
+from district import Wired
 from doorctl.database import describe
 from doorctl.world import DOOR, SITE, World, wait_until
 from doorward import state
@@ -108,6 +111,22 @@ def door_site(site: Site) -> Site:
     """A site whose door runs with both lists in force, without broker and collector."""
     site.new_door()
     return site
+
+
+@pytest.fixture(params=["amqtt", "mosquitto"])
+def wired(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> Iterator[Wired]:
+    """A site, a broker that confines its doors where it can, and the district at it."""
+    if request.param == "mosquitto":
+        need_mosquitto()
+    key = os.urandom(32)
+    keys_of = {f"{SITE}/{DOOR}": key, f"{SITE}/back": bytes(32)}
+    broker = Broker(request.param, tmp_path, keys_of, is_confined=True)
+    broker.start()
+    wired = Wired(site, broker, key)
+    wired.district.start()
+    yield wired
+    wired.district.close()
+    broker.kill()
 
 
 @pytest.fixture

@@ -9,10 +9,15 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
-from doorctl.world import DOOR, SITE
+from brokers import Broker
+from doorctl import commands, keyring, keys
+from doorctl.world import DOOR, ISSUERS, SITE, wait_until
+from doorward.access.command import Command
 from doorward.journal import record as records
 from doorward.trust import objects
+from doorward.trust.keyring import MAY_COMMAND, MAY_DENY, MAY_LIST, Issuer
 from paho.mqtt import client as paho
 
 OWN = f"doorward/{SITE}/{DOOR}"
@@ -119,12 +124,6 @@ class District:
             return [by_sequence[n] for n in sorted(by_sequence)]
         return []
 
-    def wait(self, is_so: Callable[[], object], otherwise: str, timeout_s: float = 45) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not is_so():
-            assert time.monotonic() < deadline, otherwise
-            time.sleep(0.01)
-
     def _subscribe(self, client: paho.Client, *_args: object) -> None:
         own = f"doorward/{SITE}/{DOOR}/"
         client.subscribe([(own + name, 1) for name in ("state", "health", "records", "want")])
@@ -159,3 +158,89 @@ class District:
 
 def piece(offer: bytes, at: int, data: bytes) -> bytes:
     return offer + struct.pack("<I", at) + data
+
+
+QUICK = {"ack_timeout_ms": 1000, "keepalive_s": 5, "health_s": 5, "quiet_ms": 100}
+
+
+class Wired:
+    """A site whose door and district meet at one broker.
+
+    Attributes:
+        taps_ms: from badge to strike, of every `tap`.
+    """
+
+    def __init__(self, site: Any, broker: Broker, uplink_key: bytes) -> None:
+        self.site = site
+        self.broker = broker
+        self._uplink_key = uplink_key
+        self.district = District(broker.port)
+        self.taps_ms: list[float] = []
+        self._taps = 0
+
+    def new_door(
+        self, *, has_lists: bool = False, port: int | None = None, **settings: object
+    ) -> None:
+        """Start a new door. port: of a wire between it and the broker."""
+        self.site.new_door(
+            has_lists=has_lists,
+            uplink_key=self._uplink_key,
+            broker_port=port or self.broker.device_port,
+            **{**QUICK, "broker_tls": self.broker.is_tls, **settings},
+        )
+
+    def until_connected(self) -> None:
+        wait(lambda: self.site.status()["uplink"]["is_connected"], "no connection")
+
+    def ring(self, version: int) -> bytes:
+        """Sign a key ring with the same issuers."""
+        folder = self.site.folder / "keys"
+        issuers = [
+            Issuer(
+                name,
+                1 << number,
+                keys.load_public(folder / f"{name}.pub.pem"),
+                powers=MAY_LIST | MAY_DENY | MAY_COMMAND,
+            )
+            for name, number in ISSUERS.items()
+        ]
+        root = keys.load_private(folder / "root.pem")
+        return keyring.build_ring(SITE, version, [root], 1, issuers)
+
+    def order(self, issuer: str, kind: int, counter: int, life_s: int = 600, **how: Any) -> bytes:
+        """Sign a command that is over in `life_s`. how: what Command takes besides."""
+        now_s = int(time.time())
+        private = keys.load_private(self.site.folder / "keys" / f"{issuer}.pem")
+        command = Command(kind, now_s + life_s, **how)
+        return commands.build_command(command, private, SITE, counter, now_s)
+
+    def tap(self) -> None:
+        """Tap an officer's badge, another than the last one: it must open, and at once."""
+        self._taps += 1
+        badge = self.site.officers[self._taps % len(self.site.officers)].badge
+        seen = self.site.tap(badge)
+        assert seen["opened"], seen
+        # The promise is 100 ms, on the chip. This is a host's process among others.
+        assert seen["tap_to_relay_ms"] < 400, seen
+        self.taps_ms.append(seen["tap_to_relay_ms"])
+
+    def check_delivered(self) -> None:
+        """Wait until the district has all that the door holds: nothing lost, nothing changed."""
+        held = self.site.held()
+        wait(lambda: len(self.district.of_door()) >= len(held), "records are missing", 90)
+        assert self.district.of_door()[: len(held)] == held
+        assert self.district.changed == []
+
+    def in_force(self) -> tuple[dict, dict, int]:
+        """Return the versions in force: lists, deny lists, key ring."""
+        status = self.site.status()
+        lists = {one["issuer"]: one["version"] for one in status["lists"]}
+        return (
+            lists,
+            {one["issuer"]: one["version"] for one in status["denied"]},
+            status["key_ring"],
+        )
+
+
+def wait(is_so: Callable[[], object], otherwise: str, timeout_s: float = 45) -> None:
+    wait_until(lambda: bool(is_so()), timeout_s, otherwise)

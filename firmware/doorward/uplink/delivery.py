@@ -17,6 +17,7 @@ BATCH_RECORDS = const(32)
 MAX_HEALTH_BYTES = const(2048)
 
 _RECORD_BYTES = const(64)
+_SEQUENCE_AT = const(4)  # in a record, a u32
 _ACKNOWLEDGEMENT = "<8sI16s"  # journal id, sequence, tag
 _ACKNOWLEDGEMENT_BYTES = const(28)
 _LOOK_MS = const(100)
@@ -165,13 +166,14 @@ class Uplink:
             if not batch:
                 await asyncio.sleep_ms(_LOOK_MS)
                 continue
-            (sequence,) = struct.unpack_from("<I", batch, len(batch) - _RECORD_BYTES + 4)
-            if sequence <= self._last_sent:
+            (first,) = struct.unpack_from("<I", batch, _SEQUENCE_AT)
+            (last,) = struct.unpack_from("<I", batch, len(batch) - _RECORD_BYTES + _SEQUENCE_AT)
+            if first <= self._last_sent:
                 self.resent += 1
-            self._last_sent = sequence
+            self._last_sent = last
             self._acknowledged.clear()
             await client.publish(self._base + "records", journal.journal_id + batch, qos=1)
-            await self._wait_for(sequence, client, reading)
+            await self._wait_for(last, client, reading)
 
     async def _wait_for(self, sequence: int, client: MqttClient, reading) -> None:
         """Wait until the collector has `sequence`, the connection ends, or the patience does."""
