@@ -4,7 +4,7 @@ import asyncio
 import unittest
 
 from doorward import state, values
-from doorward.hal.roles import PROVISION_SLOT_BYTES, SECTOR_BYTES
+from doorward.hal.roles import PROVISION_SLOT_BYTES, SECTOR_BYTES, FlashFault
 from doorward.journal import record as records
 from doorward.journal.ring import RAM_EVENTS, Journal, last_of
 from doorward.trust.primitives import HmacKey, run_through
@@ -86,6 +86,9 @@ class World:
                 return found
             found += [batch[at : at + 64] for at in range(0, len(batch), 64)]
 
+    def tag_of(self, sequence):
+        return records.tag_of(asyncio.run(self.journal.read(sequence, 1)))
+
     def codes(self):
         return [r.event.code for r in self.read_all()]
 
@@ -115,6 +118,18 @@ def broken_link(raw, tag=records.FIRST_TAG, sector=0):
                 return one
         tag = records.tag_of(one)
     return None
+
+
+def weak(flash, bad):
+    """Return `program` of a flash in which the slots `bad`, of 64 bytes, have a bit that stays."""
+    program = flash.program
+
+    def program_badly(offset, buf):
+        program(offset, buf)
+        if offset // 64 in bad:
+            flash.data[offset + 50] |= 0x01
+
+    return program_badly
 
 
 class Records(unittest.TestCase):
@@ -449,6 +464,49 @@ class Keys(unittest.TestCase):
         world.write(10, 11)
         world.restart()
         self.assertEqual(world.details(), list(range(12)))
+
+    def test_a_slot_that_does_not_take_is_stepped_over(self):
+        for bad in ((5,), (5, 6, 7), (63,), range(30, 66)):
+            world = World()
+            world.flash.program = weak(world.flash, bad)
+            world.write(*range(100))
+            self.assertEqual(world.details(), list(range(100)))
+            self.assertIsNone(broken_link(world.raw()))
+            world.restart()
+            self.assertEqual(world.details(), list(range(100)))
+
+    def test_flash_that_takes_nothing_is_a_fault(self):
+        world = World()
+        world.write(0)
+        world.flash.program = lambda offset, buf: None
+        with self.assertRaises(FlashFault):
+            world.write(1)
+
+    def test_a_record_that_spoils_takes_no_other_with_it(self):
+        for spoiled in (1, 6, 39):
+            world = World()
+            world.write(*range(40))
+            world.hand_over()
+            world.flash.data[spoiled * 64 + 20] ^= 0x10
+            world.restart()
+            world.write(40, 41)
+            world.restart()
+            left = [detail for detail in range(42) if detail != spoiled - 1]
+            self.assertEqual(world.details(), left)
+            # No number is given twice: the server would have two records of it.
+            self.assertEqual([r.sequence - 1 for r in world.read_all()], left)
+            self.assertIsNone(broken_link(world.raw()[spoiled:], world.tag_of(spoiled + 1)))
+
+    def test_a_record_that_spoils_beside_the_key_too(self):
+        world = World()
+        world.write(*range(40))
+        world.hand_over()
+        world.flash.data[1 * 64 + 20] ^= 0x10
+        world.flash.data[40] ^= 0x10
+        world.restart()
+        world.write(40)
+        self.assertEqual(world.details(), list(range(1, 41)))
+        self.assertEqual(world.codes().count(values.JOURNAL_KEY_LOST), 1)
 
     def test_recovery_reads_the_headers_and_one_sector(self):
         world = World()

@@ -49,6 +49,7 @@ _SLICE_RECORDS = const(8)
 _PERSIST_EVERY = const(64)
 _PERSIST_AFTER_MS = const(30_000)
 _TEND_MS = const(1000)
+_KEEPS_NOTHING = "journal: the flash does not keep what is written"
 
 
 def _nobody() -> None:
@@ -97,6 +98,7 @@ class Journal:
         # A dying board flushes too, perhaps while the journal's own task waits for an erase.
         self._turn = asyncio.Lock()
         self._is_blank_ahead = False
+        self._read_back = bytearray(RECORD_BYTES)
         self._key = HmacKey(_NO_KEY)
         self._next_key = _NO_KEY
         self._forget_ring()
@@ -237,35 +239,48 @@ class Journal:
         return True
 
     async def _append(self, event: Event, tag_before: bytes = FIRST_TAG) -> None:
-        if self._slot >= _SLOTS:
-            await self._begin_sector()
+        """Write a record and read it back. Raises FlashFault where no slot takes it."""
+        for _ in range(_SLOTS):
+            if self._slot >= _SLOTS:
+                await self._begin_sector()
+                await asyncio.sleep_ms(0)
+            quality = self._time.quality
+            record = Record(
+                event, self.next_sequence, self._boot, self._time.at_s(event.ticks_ms), quality
+            )
+            record.tag_before = tag_before
+            packed = record.pack(self._key, self._tag)
+            slot = self._slot
+            # The slot is spent before it is written: after a fault nothing is programmed twice.
+            self._slot += 1
+            if self._program(self._sector * SECTOR_BYTES + slot * RECORD_BYTES, packed):
+                self._tag = record.tag
+                self.next_sequence += 1
+                return
             await asyncio.sleep_ms(0)
-        quality = self._time.quality
-        record = Record(
-            event, self.next_sequence, self._boot, self._time.at_s(event.ticks_ms), quality
-        )
-        record.tag_before = tag_before
-        packed = record.pack(self._key, self._tag)
-        offset = self._sector * SECTOR_BYTES + self._slot * RECORD_BYTES
-        # The slot is spent before it is written: after a fault nothing is programmed twice.
-        self._slot += 1
-        self._region.program(offset, packed)
-        self._tag = record.tag
-        self.next_sequence += 1
+        raise FlashFault(_KEEPS_NOTHING)
 
     async def _begin_sector(self) -> None:
-        """Go on in the next sector, under the next key, and forget the one before it."""
-        sector = (self._sector + 1) % self._sectors
-        await self._make_blank(sector)
-        tag = records.closing_tag(self._key, self._tag) if self._sector_sequence else FIRST_TAG
+        """Go on in the next sector that takes a header, under the next key, and forget the key of
+        the one before it."""
         mark = self.journal_id[:_MARK_BYTES]
+        tag = records.closing_tag(self._key, self._tag) if self._sector_sequence else FIRST_TAG
         header = struct.pack(
             _HEADER, _MAGIC, mark, self._sector_sequence + 1, self.next_sequence, tag
         )
         header += struct.pack("<I", crc32(header) & 0xFFFFFFFF)
-        # The key goes first: a header that is whole has a key that is whole.
-        self._region.program(sector * SECTOR_BYTES + _KEY_AT, self._next_key)
-        self._region.program(sector * SECTOR_BYTES, header)
+        sector = self._sector
+        for _ in range(self._sectors - 1):
+            sector = (sector + 1) % self._sectors
+            await self._make_blank(sector)
+            # The key goes first: a header that is whole has a key that is whole.
+            offset = sector * SECTOR_BYTES
+            if self._program(offset + _KEY_AT, self._next_key) and self._program(offset, header):
+                break
+            self._region.program(offset, _VOID)
+            await asyncio.sleep_ms(0)
+        else:
+            raise FlashFault(_KEEPS_NOTHING)
         if self._sector_sequence:
             self._drop_key(self._sector)
         self._key = HmacKey(self._next_key)
@@ -276,6 +291,13 @@ class Journal:
         self._is_blank_ahead = False
         self._first[sector] = self.next_sequence
         self._slot = 1
+
+    def _program(self, offset: int, data: bytes) -> bool:
+        """Program `data` and read it back. False where a bit did not take."""
+        self._region.program(offset, data)
+        there = memoryview(self._read_back)[: len(data)]
+        self._region.read_into(offset, there)
+        return there == data
 
     def _drop_key(self, sector: int) -> None:
         self._region.program(sector * SECTOR_BYTES + _KEY_AT, _NO_KEY)
@@ -475,6 +497,8 @@ class Journal:
         _, _, _, self.next_sequence, self._tag = struct.unpack_from(_HEADER, head, 0)
         self._slot = 1
         foreign = []
+        is_proven = False
+        damaged = 0
         data = bytearray(RECORD_BYTES)
         for slot in range(1, _SLOTS):
             self._region.read_into(self._sector * SECTOR_BYTES + slot * RECORD_BYTES, data)
@@ -482,14 +506,21 @@ class Journal:
                 continue
             self._slot = slot + 1
             sequence = records.sequence_of(data)
-            if sequence == self.next_sequence and (
+            is_next = sequence == self.next_sequence and (
                 key is None or records.follows(data, key, self._tag)
-            ):
+            )
+            # A slot may have had a record and have spoiled since. Then nothing here tells what the
+            # one behind it is chained to; it stays, and no number is given twice.
+            if is_next or self.next_sequence < sequence <= self.next_sequence + damaged:
                 self._tag = records.tag_of(data)
-                self.next_sequence += 1
+                self.next_sequence = sequence + 1
+                is_proven = is_proven or is_next
+                damaged = 0
             elif sequence:
                 foreign.append(slot)
-        if foreign and self.next_sequence == self._first[self._sector]:
+            else:
+                damaged += 1
+        if foreign and not is_proven:
             return False
         for slot in foreign:
             # Whole, and yet not this journal's: nobody is to read it as one.
