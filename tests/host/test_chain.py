@@ -278,6 +278,17 @@ def test_an_older_gap_whose_own_word_was_overwritten_is_told():
     assert verdict.told[-1] == "record 190 could not be checked: the one before it is not there"
 
 
+def test_nobody_without_a_key_can_fill_in_what_was_overwritten():
+    rows, _ = overwritten(lost=(101, 252))
+    forged = []
+    for sequence in (102, 150, 251):
+        record = records.Record(Event(TAP, 0, detail=sequence), sequence, 1, 1_800_000_000, 2)
+        forged.append((sequence, record.pack(HmacKey(b"nobody's"), bytes(16))))
+    found = faults(sorted(rows + forged))
+    assert [sequence for sequence, _ in found] == [102, 150, 251]
+    assert "neither" in found[0][1]
+
+
 def test_what_never_became_a_record_is_told():
     writer = Writer().write_many(10)
     writer.write(RECORDS_DROPPED, 7)

@@ -169,8 +169,9 @@ class _Walk:
         self._gaps: list[_Gap] = []
         # In which the record that is looked at may be.
         self._sectors = range(1)
-        # What begins anew behind something missing, and has nothing before it to be checked by.
-        self._unchecked: set[int] = set()
+        # What begins anew behind something missing, and has nothing before it to be checked by: is
+        # there at least a record behind it that its door chained to it?
+        self._unchecked: dict[int, bool] = {}
 
     def take(self, row: _Row, rivals: list[_Row], following: _Row | None) -> bool:
         """Go on to the next record. False where nothing behind it can be verified.
@@ -207,7 +208,7 @@ class _Walk:
             else:
                 self._fault(row.sequence, "was changed, or forged with a later key")
         else:
-            self._unchecked.add(row.sequence)
+            self._unchecked[row.sequence] = index is not None
         has_tag = index is not None or following is None
         self._go_to(self._index if index is None else index, row.tag if has_tag else None)
         return True
@@ -217,10 +218,18 @@ class _Walk:
         for gap in self._gaps:
             if not gap.is_explained:
                 self._fault(gap.first, _missing(gap))
-        for sequence in sorted(self._unchecked):
-            self._verdict.told.append(
-                f"record {sequence} could not be checked: the one before it is not there"
-            )
+        explained = {gap.after.sequence for gap in self._gaps if gap.is_explained}
+        for sequence, is_linked in sorted(self._unchecked.items()):
+            if is_linked or sequence not in explained:
+                self._verdict.told.append(
+                    f"record {sequence} could not be checked: the one before it is not there"
+                )
+            else:
+                # Anybody could have put it there.
+                self._fault(
+                    sequence,
+                    "cannot be checked: neither the one before it nor the one behind it is there",
+                )
 
     def _go_to(self, index: int, tag: bytes | None) -> None:
         self._is_begun = True
@@ -273,7 +282,7 @@ class _Walk:
         for gap in open_gaps:
             if self._keys.find(gap.after, record.tag_before, gap.sectors) is None:
                 continue
-            self._unchecked.discard(gap.after.sequence)
+            self._unchecked.pop(gap.after.sequence, None)
             first_lost = gap.after.sequence - record.event.detail
             for one in open_gaps:
                 if first_lost <= one.first and one.last <= gap.last:
