@@ -123,6 +123,14 @@ def test_the_database_is_verified(site, doorctl):
     code, told = doorctl("verify", "--database", site.database_url)
     assert code == 0, told
     path = site.folder / "records.db"
+    # What the reports show, and not the record beside it.
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE records SET badge = '' WHERE event = 'tap'")
+        database.execute("UPDATE records SET happened_at = NULL WHERE sequence = 2")
+    database.close()
+    code, told = doorctl("verify", "--database", site.database_url)
+    assert (code, "record 2 says otherwise than its row: happened_at" in told) == (1, True)
+    assert told.count("says otherwise than its row: badge") == 4, told
     with sqlite3.connect(path) as database:
         database.execute("DELETE FROM records WHERE sequence = 3")
     database.close()

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -114,7 +114,8 @@ def verify(file: Path | None, database: str | None, register: Path, is_json: boo
 
     The door register has each journal's first key. Exit code 1, and the first record that was
     changed, dropped, reordered or forged is named, where anything is wrong. What the door itself
-    says was overwritten before it was delivered is told, and is not wrong. Nobody can tell that
+    says was overwritten before it was delivered is told, and is not wrong. In the database the columns
+    that reports are made of are compared with the records. Nobody can tell that
     records are missing behind the last one: compare it with the door's own.
     """
     if (file is None) == (database is None):
@@ -135,7 +136,10 @@ def verify(file: Path | None, database: str | None, register: Path, is_json: boo
 
 @dataclass(frozen=True, slots=True)
 class _Journal:
-    """What is to be verified. first, tag: where it begins."""
+    """What is to be verified. first, tag: where it begins.
+
+    odd: what is wrong beside the records themselves; known once `rows` were read.
+    """
 
     site: str
     door: str
@@ -143,6 +147,7 @@ class _Journal:
     rows: Iterable[tuple[int, bytes]]
     first: int = 1
     tag: bytes = FIRST_TAG
+    odd: list[chain.Fault] = field(default_factory=list)
 
 
 def _in_file(path: Path) -> Iterator[_Journal]:
@@ -154,10 +159,23 @@ def _in_database(url: str) -> Iterator[_Journal]:
     database = Database(url, is_made=False)
     try:
         for site, door, journal_id in database.journals():
-            rows = database.raw_records(site, door, journal_id)
-            yield _Journal(site, door, bytes.fromhex(journal_id), rows)
+            odd: list[chain.Fault] = []
+            rows = _compared(database.raw_records(site, door, journal_id), odd)
+            yield _Journal(site, door, bytes.fromhex(journal_id), rows, odd=odd)
     finally:
         database.close()
+
+
+def _compared(
+    rows: Iterable[tuple[int, bytes, list[str]]], odd: list[chain.Fault]
+) -> Iterator[tuple[int, bytes]]:
+    """Yield (sequence, record); add to `odd` where a row's columns, which reports are made of, are
+    not what the record says."""
+    for sequence, raw, columns in rows:
+        if columns:
+            text = f"record {sequence} says otherwise than its row: {', '.join(columns)}"
+            odd.append(chain.Fault(sequence, text))
+        yield sequence, raw
 
 
 def _look(doors: Register, journal: _Journal) -> dict:
@@ -171,13 +189,14 @@ def _look(doors: Register, journal: _Journal) -> dict:
         fault = f"the register {doors.folder} has no key for it"
         return {**told, "is_sound": False, "records": 0, "faults": [fault], "told": []}
     verdict = chain.verify(journal.rows, key, journal.first, journal.tag)
+    faults = sorted(verdict.faults + journal.odd, key=lambda fault: fault.sequence)
     return {
         **told,
-        "is_sound": not verdict.faults,
+        "is_sound": not faults,
         "records": verdict.count,
         "first": verdict.first,
         "last": verdict.last,
-        "faults": [fault.text for fault in verdict.faults],
+        "faults": [fault.text for fault in faults],
         "told": verdict.told,
     }
 

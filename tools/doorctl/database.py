@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from doorward import values
-from doorward.journal.record import Record
+from doorward.journal.record import Record, unpack
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
@@ -442,15 +442,22 @@ class Database:
             rows = connection.execute(sa.select(*columns).distinct().order_by(*columns))
             return [(row.site, row.door, row.journal) for row in rows]
 
-    def raw_records(self, site: str, door: str, journal: str) -> Iterator[tuple[int, bytes]]:
-        """Yield (sequence, record) of one journal in order."""
+    def raw_records(
+        self, site: str, door: str, journal: str
+    ) -> Iterator[tuple[int, bytes, list[str]]]:
+        """Yield (sequence, record, columns that do not say what the record says) of one journal in
+        order. What is no whole record says nothing."""
         query = (
-            sa.select(records.c.sequence, records.c.raw)
+            sa.select(records)
             .where(records.c.site == site, records.c.door == door, records.c.journal == journal)
             .order_by(records.c.sequence)
         )
         for row in self.stream(query):
-            yield row.sequence, bytes(row.raw)
+            raw = bytes(row.raw)
+            record = unpack(raw)
+            said = {} if record is None else describe(record)
+            odd = [name for name, value in said.items() if row._mapping[name] != value]
+            yield row.sequence, raw, odd
 
     def stream(self, query: sa.Select) -> Iterator[sa.Row]:
         """Yield the rows of a query, some at a time."""
