@@ -320,7 +320,7 @@ class _JournalLife:
             raise Lost("%d taps were reported durable and are no records" % len(details))
 
     def tend(self):
-        self.ticks.advance_ms(31_000)
+        self.ticks.advance_ms(3_601_000)
         run(self.journal._erase_ahead(lambda: None))
         run(self.journal._persist_acknowledged())
 

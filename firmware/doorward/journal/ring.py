@@ -45,9 +45,10 @@ _SPARE = const(2)
 # Records looked at in one slice of a read: 3 ms on an RP2040.
 _SLICE_RECORDS = const(8)
 # The acknowledged position is worth a flash write only now and then: after a restart what was
-# acknowledged since is sent again, and the collector knows it already.
+# acknowledged since is sent again, and the collector knows it already. Each write costs the two
+# sectors of the state store a quarter of an erase.
 _PERSIST_EVERY = const(64)
-_PERSIST_AFTER_MS = const(30_000)
+_PERSIST_AFTER_MS = const(3_600_000)
 _TEND_MS = const(1000)
 _KEEPS_NOTHING = "journal: the flash does not keep what is written"
 
@@ -308,20 +309,23 @@ class Journal:
         current = self._sector
         for ahead in range(1, _SPARE + 1):
             beat()
-            await self._make_blank((current + ahead) % self._sectors)
+            if current == self._sector:
+                await self._make_blank((current + ahead) % self._sectors)
         # The ring may have moved on while this waited; then there is one more to do.
         self._is_blank_ahead = current == self._sector
 
     async def _make_blank(self, sector: int) -> None:
         if self._is_blank(sector):
             return
+        wanted_at = self._sector_sequence
         # What is told of the loss after a power cut counts from here.
         await self._persist()
-        await self._gate.run(self._erase, sector)
+        await self._gate.run(self._erase, sector, wanted_at)
 
-    def _erase(self, sector: int) -> None:
-        """Erase a sector, unless whoever else waited for the same has put it to use meanwhile."""
-        if sector == self._sector or self._is_blank(sector):
+    def _erase(self, sector: int, wanted_at: int) -> None:
+        """Erase a sector, unless the ring has moved on since `wanted_at`: whoever else waited for the
+        same may have put it to use."""
+        if wanted_at != self._sector_sequence or self._is_blank(sector):
             return
         # Nothing that an erase leaves half done may pass for a sector of this ring.
         self._region.program(sector * SECTOR_BYTES, _VOID)
