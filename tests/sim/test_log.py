@@ -136,6 +136,11 @@ def test_the_database_is_verified(site, doorctl):
     database.close()
     code, told = doorctl("verify", "--database", site.database_url)
     assert (code, "record 3 is missing" in told) == (1, True)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE records SET journal = 'none'")
+    database.close()
+    code, told = doorctl("verify", "--database", site.database_url)
+    assert (code, "'none', which is no journal's id" in told) == (1, True)
 
 
 def test_plain_log_shows(site, doorctl):

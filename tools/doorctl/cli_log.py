@@ -159,9 +159,16 @@ def _in_database(url: str) -> Iterator[_Journal]:
     database = Database(url, is_made=False)
     try:
         for site, door, journal_id in database.journals():
+            try:
+                name = bytes.fromhex(journal_id)
+            except ValueError:
+                raise DoorctlError(
+                    f"database: {site}/{door} has records of {journal_id!r}, which is no journal's "
+                    "id (16 hexadecimal digits): somebody changed them"
+                ) from None
             odd: list[chain.Fault] = []
             rows = _compared(database.raw_records(site, door, journal_id), odd)
-            yield _Journal(site, door, bytes.fromhex(journal_id), rows, odd=odd)
+            yield _Journal(site, door, name, rows, odd=odd)
     finally:
         database.close()
 
