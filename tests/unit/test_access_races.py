@@ -145,8 +145,11 @@ class WaitingTest(TrustCase):
 
     def setUp(self):
         super().setUp()
+        self.fill_sector()
+
+    def fill_sector(self):
+        """Commit until the next slot is the first of a sector that must be erased; start anew."""
         snapshots = state.Snapshots(self.kept, STATE_SLOT_BYTES)
-        # Until the next slot is the first of a sector that must be erased.
         while not snapshots._due_sectors():
             number = bytes((snapshots._sequence & 0xFF, 0, 0, 0))
             run(snapshots.commit({state.BOOT_COUNT: number}, OpenGate()))
@@ -191,6 +194,20 @@ class WaitingTest(TrustCase):
         self.assertIsNone(code)
         self.start()
         self.assertEqual(self.posture(), UNLOCKED)
+
+
+class WaitingPanicButtonTest(WaitingTest):
+    settings = {"lockdown_ends_by": "release"}
+
+    def test_a_lockdown_in_between_calls_off_what_opens(self):
+        self.switch()
+        self.access.posture.keep_now()
+        self.fill_sector()
+        # Somebody presses it inside that lockdown: the release knows nothing of why.
+        self.assertEqual(self.send_while("release_11.dwc", self.switch), LOCKED_DOWN)
+        for _ in range(2):
+            self.assertEqual(self.posture(), LOCKDOWN)
+            self.start()
 
 
 class ReleaseWithoutClockTest(TrustCase):

@@ -103,9 +103,12 @@ class Posture:
     def follow_switch(self, is_on: bool) -> None:
         """Follow the lockdown switch, or the panic button, which is never turned back."""
         if is_on and self._is_panic_button:
-            # Pressed in a lockdown by order it begins no other: a loose wire would do so all day.
             if not self._locked_by & ORDERED:
                 self._lock_down(BY_SWITCH)
+            else:
+                # Inside a lockdown by order it begins no other: a loose wire would do so all day.
+                # But a release that waits to be written then is from before it was pressed.
+                self.closings += 1
         elif is_on:
             self._take_on(BY_SWITCH, self._base, self._locked_by | _SWITCH, 0)
         elif self._locked_by & _SWITCH:
