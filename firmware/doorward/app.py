@@ -371,8 +371,12 @@ class App:
     def _follow_posture(self, code: int, cause: int, badge_id: bytes) -> None:
         """Whoever changed the posture: the strike, the light and the journal follow it here."""
         self._hold_what_is_held()
-        if code == POSTURE_CHANGED and self._access.posture.current in (LOCKDOWN, DISABLED):
+        posture = self._access.posture.current
+        if code == POSTURE_CHANGED and posture == LOCKDOWN and cause != BY_GESTURE:
             # A minute's unlock by command must not outlive the beginning of a lockdown.
+            self._portal.lock_down()
+        elif code == POSTURE_CHANGED and posture in (LOCKDOWN, DISABLED):
+            # Nor may the taps that ordered it.
             self._portal.lock()
         if code == TEAM_HOLD_OVER and cause == BY_GESTURE:
             # The tap that locks has released the door for its own time.

@@ -4,6 +4,7 @@ import gc
 import unittest
 
 from doorward import state, values
+from doorward.access.command import Command
 from doorward.access.gesture import BEGIN_LOCKDOWN
 from doorward.access.posture import Posture as RealPosture
 from doorward.app import App
@@ -179,6 +180,7 @@ class Start(unittest.TestCase):
         self.board.network = None
         self.journal = Journal([])
         self.is_switch_on = False
+        self.locked = []
         self.time = WallTime(self.board.ticks)
         self.start()
 
@@ -198,7 +200,8 @@ class Start(unittest.TestCase):
             is_lockdown_demanded=self.is_switch_on,
             input_bits=lambda: 0x0704,
             hold=nothing,
-            lock=nothing,
+            lock=lambda: self.locked.append("all"),
+            lock_down=lambda: self.locked.append("all but responders"),
             stand=nothing,
             watch_strike=nothing,
             play=nothing,
@@ -328,6 +331,33 @@ class LockdownSwitch(Start):
         self.turn(2000)
         self.posture.follow_gesture(BEGIN_LOCKDOWN, b"principal")
         self.assertEqual(self.events()[-1], (values.POSTURE_CHANGED, values.BY_GESTURE))
+
+
+class Locking(Start):
+    """What of the grants under way ends as the posture changes."""
+
+    def test_a_lockdown_leaves_responders_theirs(self):
+        self.run_app()
+        self.posture.follow_switch(True)
+        self.posture.obey(Command(values.LOCK_DOWN, 1), b"district")
+        self.assertEqual(self.locked, ["all but responders"] * 2)
+
+    def test_a_disabled_door_nobody(self):
+        self.run_app()
+        self.posture.obey(Command(values.DISABLE, 1), b"district")
+        self.posture.obey(Command(values.LOCK_DOWN, 1), b"district")
+        self.assertEqual(self.locked, ["all"] * 2)
+
+    def test_whoever_orders_it_by_taps_has_tapped_for_that_and_not_to_enter(self):
+        self.run_app()
+        self.posture.follow_gesture(BEGIN_LOCKDOWN, b"principal")
+        self.assertEqual(self.locked, ["all"])
+
+    def test_its_end_locks_nothing(self):
+        self.run_app()
+        self.posture.follow_switch(True)
+        self.posture.follow_switch(False)
+        self.assertEqual(self.locked, ["all but responders"])
 
 
 class Tap(unittest.TestCase):

@@ -259,6 +259,48 @@ class ReleaseTest(PortalTest):
         door.portal.lock()
         self.assertFalse(door.is_released)
 
+    def test_a_lockdown_leaves_a_responder_the_time_that_is_theirs(self):
+        for settings in ({}, {"strike_mode": "toggle"}):
+            door = Door(**settings)
+            portal = door.portal
+            portal.release(STAFF, True)
+            portal.lock_down()
+            self.assertFalse(door.is_released)
+            portal.release(duration_ms=300_000)
+            portal.release(STAFF, True)
+            portal.release(RESPONDER)
+            for _ in range(20):
+                door.pass_ms(100)
+                portal.lock_down()
+            self.assert_about(door.is_released_for(), 3000)
+            portal.release(duration_ms=300_000)
+            portal.lock_down()
+            self.assertFalse(door.is_released)
+            portal.release(RESPONDER, True)
+            portal.release(RESPONDER)
+            portal.lock_down()
+            self.assert_about(door.is_released_for(), 15_000)
+            portal.release(RESPONDER)
+            portal.lock()
+            portal.release(STAFF)
+            portal.lock_down()
+            self.assertFalse(door.is_released)
+
+    def test_a_lockdown_gives_nobody_their_time_twice(self):
+        door = Door(**ALL_WIRED)
+        door.portal.release(duration_ms=60_000)
+        door.portal.release(RESPONDER)
+        door.pass_ms(6000)
+        door.portal.lock_down()
+        door.pass_ms(SAMPLE_MS)
+        self.assertFalse(door.is_released)
+        door.portal.release(RESPONDER)
+        door.set("door", True)
+        door.pass_ms(SEEN_MS + SURE_MS)
+        door.portal.release()
+        door.portal.lock_down()
+        self.assertFalse(door.is_released)
+
     def test_relock_on_opening(self):
         for is_on in (True, False):
             door = Door(relock_on_opening=is_on, **ALL_WIRED)

@@ -140,7 +140,7 @@ class Portal:
                 duration_ms = self._responder_ms
             if has_extended_time and self._extended_ms > duration_ms:
                 duration_ms = self._extended_ms
-        self._strike.grant(duration_ms)
+        self._strike.grant(duration_ms, cardholder_class == RESPONDER)
         self._opening.expect()
 
     def hold(self, is_held: bool) -> None:
@@ -152,6 +152,11 @@ class Portal:
     def lock(self) -> None:
         """Lock now whatever a grant or a command released; not against hold, exit or fire."""
         self._strike.lock()
+
+    def lock_down(self) -> None:
+        """Do the same, but not against a responder's grant: it opens in a lockdown as well, and a
+        loose lockdown switch would shut the door in their hand."""
+        self._strike.lock_down()
 
     def make_safe(self) -> None:
         """De-energise the strike."""

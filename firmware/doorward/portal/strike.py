@@ -36,6 +36,8 @@ class Strike:
         self._second_ms = 0
         self._is_granted = False
         self._grant_until_ms = 0
+        self._is_responders = False
+        self._responders_until_ms = 0
         self._is_exit = False
         self._exit_until_ms = 0
         self._locked_ms = 0
@@ -55,13 +57,21 @@ class Strike:
         """May somebody be opening the door with the lock's consent?"""
         return self.is_released or self.is_yielding
 
-    def grant(self, duration_ms: int) -> None:
-        """Release now, for `duration_ms` from now; a grant under way is never shortened."""
+    def grant(self, duration_ms: int, is_responders: bool = False) -> None:
+        """Release now, for `duration_ms` from now; a grant under way is never shortened.
+
+        is_responders: a lockdown that begins meanwhile does not end it.
+        """
         self._pin(self._released)
         self.is_released = True
         until_ms = self._ticks.ticks_add(self._ticks.ticks_ms(), duration_ms)
         if not self._is_granted or self._ticks.ticks_diff(until_ms, self._grant_until_ms) > 0:
             self._grant_until_ms = until_ms
+        if is_responders:
+            until_now_ms = self._responders_until_ms
+            if not self._is_responders or self._ticks.ticks_diff(until_ms, until_now_ms) > 0:
+                self._responders_until_ms = until_ms
+            self._is_responders = True
         self._is_granted = True
         self.grants += 1
 
@@ -93,6 +103,7 @@ class Strike:
         """The grant has served its purpose: the door was surely opened."""
         if self._is_granted:
             self._is_granted = False
+            self._is_responders = False
             self._settle()
 
     def hold(self, is_held: bool) -> None:
@@ -112,7 +123,13 @@ class Strike:
 
     def lock(self) -> None:
         """End what grants released; not an exit, not a hold, not a fire."""
-        self._is_granted = False
+        self._is_responders = False
+        self.lock_down()
+
+    def lock_down(self) -> None:
+        """Do the same, but leave responders the time of their own grant."""
+        self._is_granted = self._is_responders
+        self._grant_until_ms = self._responders_until_ms
         self._is_toggled = False
         self._settle()
 
@@ -124,11 +141,14 @@ class Strike:
         self._is_held = False
         self._is_toggled = False
         self._is_granted = False
+        self._is_responders = False
         self._is_exit = False
 
     def tend(self) -> None:
         """End what is over."""
         now_ms = self._ticks.ticks_ms()
+        if self._is_responders and self._ticks.ticks_diff(now_ms, self._responders_until_ms) >= 0:
+            self._is_responders = False
         if self._is_granted and self._ticks.ticks_diff(now_ms, self._grant_until_ms) >= 0:
             self._is_granted = False
             self._settle()
