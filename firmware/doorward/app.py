@@ -18,7 +18,12 @@ from .values import (
     DISABLED,
     DOOR_CLOSED,
     DOOR_OPENED,
+    DOOR_SECURED,
     EXIT_REQUESTED,
+    FIRE,
+    FIRE_CLEARED,
+    FORCED_OPEN,
+    HELD_OPEN,
     INPUTS_AT_START,
     LIST_CORRUPT,
     LOCKDOWN,
@@ -29,6 +34,10 @@ from .values import (
     READER_UP,
     RESTART_CAUSES,
     RESTARTED,
+    SUPPLY_FAILED,
+    SUPPLY_RESTORED,
+    TAMPER,
+    TAMPER_CLEARED,
     TAP,
     TASK_DIED,
     TEAM_HOLD_OVER,
@@ -67,6 +76,14 @@ _HEALTH = (
     "journal",
     "taps",
     "memory_free_bytes",
+)
+# An alarm, and what tells that it is over.
+_ENDS = (
+    (TAMPER, TAMPER_CLEARED),
+    (SUPPLY_FAILED, SUPPLY_RESTORED),
+    (FIRE, FIRE_CLEARED),
+    (FORCED_OPEN, DOOR_SECURED),
+    (HELD_OPEN, DOOR_SECURED),
 )
 _GOINGS = (DOOR_OPENED, DOOR_CLOSED, EXIT_REQUESTED, NOT_ENTERED)
 
@@ -109,7 +126,8 @@ class App:
         self._settings_of_clock = Allowance(ticks)
         self._set_s = 0
         # Apart, so that a chattering door contact cannot use up what a fire alarm needs.
-        self._input_events: dict[int, Allowance] = {}
+        self._input_events: dict[tuple[int, int], Allowance] = {}
+        self._untold_alarms: dict[tuple[int, int], Event] = {}
         self._switch_events = Allowance(ticks, *_SELDOM)
         self._untold_turns = 0
         self.supervisor: Any = None
@@ -362,11 +380,27 @@ class App:
         )
 
     def _follow_input(self, code: int, detail: int = 0) -> None:
-        if code not in self._input_events:
+        which = (code, detail)
+        if which not in self._input_events:
             how_many = _OFTEN if code in _GOINGS else _SELDOM
-            self._input_events[code] = Allowance(self._ticks, *how_many)
-        if self._input_events[code].take():
+            self._input_events[which] = Allowance(self._ticks, *how_many)
+        for began, ended in _ENDS:
+            # What it is the opposite of is not how things were left.
+            if code in (began, ended):
+                self._untold_alarms.pop((ended if code == began else began, detail), None)
+                self._untold_alarms.pop(which, None)
+                self._untold_alarms[which] = Event(code, self._ticks.ticks_ms(), detail=detail)
+        if which in self._untold_alarms:
+            self._tell_of_alarms()
+        elif self._input_events[which].take():
             self.note(Event(code, self._ticks.ticks_ms(), detail=detail))
+
+    def _tell_of_alarms(self) -> None:
+        """Record what there is an allowance for: of a contact that chatters at least how it was
+        left, with the time at which that was."""
+        for which in list(self._untold_alarms):
+            if self._input_events[which].take():
+                self.note(self._untold_alarms.pop(which))
 
     def _follow_posture(self, code: int, cause: int, badge_id: bytes) -> None:
         """Whoever changed the posture: the strike, the light and the journal follow it here."""
@@ -424,6 +458,7 @@ class App:
             self._access.follow_time()
             self._count_uptime()
             self._tell_of_the_switch()
+            self._tell_of_alarms()
             self._show_standing()
             await asyncio.sleep_ms(_TICK_MS)
 

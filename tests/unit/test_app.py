@@ -234,6 +234,23 @@ class Start(unittest.TestCase):
     def run_app(self):
         asyncio.run(self.app.run())
 
+    def tick(self):
+        """Let the tick have its turn once."""
+
+        async def once():
+            await self.app.supervisor.tasks["tick"](self.beat)
+
+        self.turns = 0
+        try:
+            asyncio.run(once())
+        except EOFError:
+            pass
+
+    def beat(self):
+        self.turns += 1
+        if self.turns > 1:
+            raise EOFError()
+
     def events(self):
         return [(event.code, event.reason) for event in self.journal.events]
 
@@ -283,23 +300,6 @@ class LockdownSwitch(Start):
             self.posture.follow_switch(self.posture.current == values.NORMAL)
             self.board.ticks.advance_ms(100)
 
-    def tick(self):
-        """Let the tick have its turn once."""
-
-        async def once():
-            await self.app.supervisor.tasks["tick"](self.beat)
-
-        self.turns = 0
-        try:
-            asyncio.run(once())
-        except EOFError:
-            pass
-
-    def beat(self):
-        self.turns += 1
-        if self.turns > 1:
-            raise EOFError()
-
     def test_a_calm_one_is_recorded_each_time(self):
         self.run_app()
         for _ in range(200):
@@ -331,6 +331,50 @@ class LockdownSwitch(Start):
         self.turn(2000)
         self.posture.follow_gesture(BEGIN_LOCKDOWN, b"principal")
         self.assertEqual(self.events()[-1], (values.POSTURE_CHANGED, values.BY_GESTURE))
+
+
+class Alarms(Start):
+    """What a loose contact costs in records, and that how it was left is told."""
+
+    PAIRS = (
+        (values.TAMPER, values.TAMPER_CLEARED, values.CABINET),
+        (values.TAMPER, values.TAMPER_CLEARED, values.READER),
+        (values.SUPPLY_FAILED, values.SUPPLY_RESTORED, values.BATTERY),
+        (values.FIRE, values.FIRE_CLEARED, 0),
+        (values.FORCED_OPEN, values.DOOR_SECURED, 0),
+        (values.HELD_OPEN, values.DOOR_SECURED, 0),
+    )
+
+    def told(self, *codes):
+        events = self.journal.events
+        return [(event.code, event.detail) for event in events if event.code in codes]
+
+    def flap(self, began, ended, detail, turns):
+        for turn in range(turns):
+            self.app._follow_input(ended if turn % 2 else began, detail)
+            self.board.ticks.advance_ms(50)
+
+    def test_how_a_loose_contact_is_left_is_told(self):
+        for began, ended, detail in self.PAIRS:
+            for turns in (1001, 1002):
+                self.setUp()
+                self.run_app()
+                self.flap(began, ended, detail, turns)
+                left = ended if turns % 2 == 0 else began
+                happened_ms = self.board.ticks.ticks_ms() - 50
+                for _ in range(5):
+                    self.board.ticks.advance_ms(60_000)
+                    self.tick()
+                told = self.told(began, ended)
+                self.assertEqual(told[-1], (left, detail))
+                self.assertTrue(80 <= len(told) < 90, len(told))
+                self.assertTrue(self.journal.events[-1].ticks_ms <= happened_ms)
+
+    def test_one_takes_nothing_from_another_of_its_kind(self):
+        self.run_app()
+        self.flap(values.TAMPER, values.TAMPER_CLEARED, values.CABINET, 1000)
+        self.app._follow_input(values.TAMPER, values.READER)
+        self.assertEqual(self.told(values.TAMPER)[-1], (values.TAMPER, values.READER))
 
 
 class Locking(Start):
