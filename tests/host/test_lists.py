@@ -103,6 +103,23 @@ def test_policy_and_issue_date(bench, tmp_path):
     assert ages == (86400, 2 * 86400, 3 * 86400)
 
 
+def test_a_policy_that_contradicts_itself(bench, tmp_path):
+    late = {"soft-stale": 30, "hard-stale": 10}
+    officers_first = {"soft-stale": 1, "hard-stale": 30, "responder-hard-stale": 10}
+    for policy, named in (
+        (late, "--soft-stale 30 is more than --hard-stale 10"),
+        ({"responder-hard-stale": 10}, "--soft-stale 30 is more than --responder-hard-stale 10"),
+        (officers_first, "--hard-stale 30 is more than --responder-hard-stale 10"),
+    ):
+        result = bench(**policy)
+        assert result.exit_code == 2 and named in result.stderr
+        assert not (tmp_path / "police.dwl").exists()
+    # 0 is never, and a list of responders alone needs no word about staff.
+    for policy in ({"soft-stale": 0, "hard-stale": 1}, {"responder-hard-stale": 30}):
+        assert bench(**policy).exit_code == 0
+        (tmp_path / "police.dwl").unlink()
+
+
 def test_no_name_and_no_uid_is_in_the_file(bench, tmp_path):
     (tmp_path / "r.csv").write_text("badge,class,name\n04A2B1C3D4E5F6,responder,Alma Ortiz\n")
     bench()

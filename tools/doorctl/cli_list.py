@@ -100,6 +100,7 @@ def build(
     """
     if schedule is not None and no_schedule:
         raise click.UsageError("--schedule and --no-schedule exclude one another")
+    _check_ages(soft_stale, hard_stale, responder_hard_stale)
     rows = sound_rows(rosters)
     issued_s = lists.parse_issued(issued)
     section = b""
@@ -156,6 +157,18 @@ def _carry_over(before: Signed) -> bytes:
             "--no-schedule for none"
         )
     return section
+
+
+def _check_ages(soft_days: int, hard_days: int, responder_days: int) -> None:
+    """Refuse a list that closes before it is called old, or to responders before staff. 0: never."""
+    for option, days in (("--hard-stale", hard_days), ("--responder-hard-stale", responder_days)):
+        if 0 < days < soft_days:
+            raise click.UsageError(f"--soft-stale {soft_days} is more than {option} {days}")
+    if 0 < responder_days < hard_days:
+        raise click.UsageError(
+            f"--hard-stale {hard_days} is more than --responder-hard-stale {responder_days}: "
+            "age locks responders out last"
+        )
 
 
 def _read_denial(path: Path, site: str, signer) -> Signed:
