@@ -322,7 +322,9 @@ class TeamHoldTest(PostureCase):
     settings = {"team_hold_s": 60}
 
     def test_holds_and_ends_by_gesture_or_time(self):
+        self.ticks.advance_ms(3_600_000)
         self.posture.follow_gesture(HOLD_FOR_TEAM, b"officer")
+        self.posture.follow_time(False)
         self.assertTrue(self.posture.is_team_hold)
         self.check(NORMAL)
         self.posture.follow_gesture(END_TEAM_HOLD, b"officer")

@@ -212,6 +212,12 @@ class ReleaseTest(PortalTest):
                 door.portal.hold(False)
             door.pass_ms(60_000)
             self.assertEqual(door.hears(), [])
+            # The next one has the whole time.
+            door.portal.release(STAFF)
+            door.pass_ms(59_000)
+            self.assertTrue(door.is_released)
+            door.pass_ms(2000)
+            self.assertFalse(door.is_released)
 
     def test_a_responder_never_locks_what_was_toggled(self):
         for is_extended in (False, True):
@@ -521,6 +527,21 @@ class ContactTest(PortalTest):
         else:
             self.door.portal.hold(True)
             self.door.portal.hold(False)
+
+    def test_a_permission_that_is_over_gives_no_time_anew(self):
+        door = Door(**ALL_WIRED)
+        door.portal.release()
+        door.does("door", True)
+        door.pass_ms(25_000)
+        door.portal.release()
+        door.pass_ms(10_000)
+        self.assertTrue(door.portal.is_alarmed)
+        door.hears()
+        door.does("door", False)
+        door.does("door", True)
+        self.assertEqual(door.hears(), [DOOR_CLOSED, DOOR_OPENED, FORCED_OPEN])
+        door.shuts()
+        self.assertEqual(door.hears(), [DOOR_CLOSED, DOOR_SECURED])
 
     def test_who_is_permitted_anew_has_a_time_of_their_own(self):
         for cause in ("grant", "exit", "hold"):
