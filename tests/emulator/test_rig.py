@@ -87,7 +87,8 @@ def test_the_strike_is_inactive_through_resets(new_rig: Callable[..., Rig], offi
 def test_a_journal_write_takes_its_time(new_rig: Callable[..., Rig], officer: Card) -> None:
     rig = new_rig()
     boot(rig)
-    rig.run(50)
+    # At its first start a door makes its provision store forget the journal's first key.
+    rig.run(1000)
     before = len(rig.flash.operations)
     assert tap(rig, officer)
     programs = rig.flash.operations[before:]
@@ -107,8 +108,11 @@ def test_an_erase_holds_the_board_and_the_tap_that_comes_then(
     area[second : second + SECTOR_BYTES] = bytes(SECTOR_BYTES)
     rig = new_rig(area=bytes(area), sector_erase_ms=erase_ms)
 
+    journal = board_module("layout").STORAGE_OFFSET + JOURNAL_AT
+
     def erases() -> list[FlashOperation]:
-        return [one for one in rig.flash.operations if one.kind == "erase"]
+        # At its first start a door erases in its provision store as well.
+        return [one for one in rig.flash.operations if one.kind == "erase" and one.at >= journal]
 
     boot(rig)
     assert rig.run(1000, until=erases)

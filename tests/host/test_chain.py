@@ -1,6 +1,7 @@
 """Verification of a journal: every kind of forgery is found, and named by its first record."""
 
 import struct
+import time
 from binascii import crc32
 
 import pytest
@@ -319,6 +320,16 @@ def test_a_part_is_checked_from_where_it_begins(first):
     assert faults(part[1:], first=first, tag=tag)[0][0] == first
     part[0] = (first, change(part[0][1]))
     assert faults(part, first=first, tag=tag) == [(first, f"record {first} was changed")]
+
+
+@pytest.mark.parametrize("sequence", [1 << 24, 0xFFFFFFFF])
+def test_a_number_out_of_reach_takes_no_time(sequence):
+    """Seconds at most: no key is made for it."""
+    ((_, forged),) = Writer(b"forger", FIRST_TAG, sequence).write_many(1).rows
+    begun = time.monotonic()
+    found = faults([*journal(), (sequence, forged), (sequence + 1, change(forged))])
+    assert found[0][0] == 201
+    assert time.monotonic() - begun < 10
 
 
 def test_nothing_that_can_stand_in_a_database_stops_it():

@@ -51,6 +51,7 @@ _PERSIST_EVERY = const(64)
 _PERSIST_AFTER_MS = const(3_600_000)
 _TEND_MS = const(1000)
 _KEEPS_NOTHING = "journal: the flash does not keep what is written"
+_LOOK_MS = const(100)
 
 
 def _nobody() -> None:
@@ -163,7 +164,7 @@ class Journal:
     async def hand_over_key(self) -> None:
         """Once after the start: when the ring has its first key, the provision store forgets it."""
         while not self._sector_sequence:
-            await asyncio.sleep_ms(_TEND_MS)
+            await asyncio.sleep_ms(_LOOK_MS)
         await self._given.forget(state.JOURNAL_KEY, self._gate)
 
     async def flush(self) -> None:
