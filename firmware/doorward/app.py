@@ -59,15 +59,17 @@ _TICKS_TO_COLLECT = const(120)
 # several erases; the others only ever sleep for milliseconds.
 _PROMPT_MS = const(5_000)
 _PATIENT_MS = const(120_000)
-# People go in and out all day; a loose wire does so all second.
-_OFTEN = (200, 5_000)  # records at once, then one in so many milliseconds; of each event
-_SELDOM = (40, 60_000)
+# People go in and out all day; a loose wire does so all second, and must not push taps out of the
+# journal. Records at once, then one in so many milliseconds:
+_OFTEN = (1000, 30_000)  # of all goings together
+_SELDOM = (40, 60_000)  # of each other event of an input
 # What of the status is health.
 _HEALTH = (
     "firmware",
     "boot",
     "uptime_s",
     "posture",
+    "lockdown",
     "inputs",
     "clock",
     "lists",
@@ -128,6 +130,7 @@ class App:
         # Apart, so that a chattering door contact cannot use up what a fire alarm needs.
         self._input_events: dict[tuple[int, int], Allowance] = {}
         self._untold_alarms: dict[tuple[int, int], Event] = {}
+        self._goings = Allowance(ticks, *_OFTEN)
         self._switch_events = Allowance(ticks, *_SELDOM)
         self._untold_turns = 0
         self.supervisor: Any = None
@@ -380,10 +383,14 @@ class App:
         )
 
     def _follow_input(self, code: int, detail: int = 0) -> None:
+        if code in _GOINGS:
+            if self._goings.take():
+                untold = self._goings.count_reset()
+                self.note(Event(code, self._ticks.ticks_ms(), detail=untold))
+            return
         which = (code, detail)
         if which not in self._input_events:
-            how_many = _OFTEN if code in _GOINGS else _SELDOM
-            self._input_events[which] = Allowance(self._ticks, *how_many)
+            self._input_events[which] = Allowance(self._ticks, *_SELDOM)
         for began, ended in _ENDS:
             # What it is the opposite of is not how things were left.
             if code in (began, ended):

@@ -184,6 +184,21 @@ class PanicButtonTest(PostureCase):
         self.assertEqual(self.changes[-1], (POSTURE_CHANGED, BY_KEY_HOLDER, b"key-holder"))
 
 
+class PressedAgainTest(PostureCase):
+    settings = {"lockdown_ends_by": "release"}
+
+    def test_inside_a_lockdown_it_is_told_and_ends_a_teams_hold(self):
+        self.order(LOCK_DOWN)
+        self.posture.follow_gesture(HOLD_FOR_TEAM, b"officer")
+        self.keep()
+        programs = self.kept.programs
+        self.posture.follow_switch(True)
+        self.assertFalse(self.posture.is_team_hold)
+        self.assertEqual(self.changes[-1], (POSTURE_CHANGED, BY_SWITCH, b""))
+        self.keep()
+        self.assertEqual(self.kept.programs, programs)
+
+
 class NumberTest(PostureCase):
     settings = {"lockdown_ends_by": "release"}
 

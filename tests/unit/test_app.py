@@ -376,6 +376,30 @@ class Alarms(Start):
         self.assertEqual(self.told(values.TAMPER)[-1], (values.TAMPER, values.READER))
 
 
+class Goings(Start):
+    """People's goings, and a loose door contact, which makes as many in a minute."""
+
+    CODES = (values.DOOR_OPENED, values.DOOR_CLOSED, values.EXIT_REQUESTED, values.NOT_ENTERED)
+
+    def goings(self, count, every_ms):
+        self.run_app()
+        before = len(self.journal.events)
+        for number in range(count):
+            self.app._follow_input(self.CODES[number % len(self.CODES)])
+            self.board.ticks.advance_ms(every_ms)
+        return self.journal.events[before:]
+
+    def test_a_morning_is_recorded_whole(self):
+        self.assertEqual(len(self.goings(1000, 100)), 1000)
+
+    def test_a_day_of_a_loose_contact_is_less_than_a_journal_holds(self):
+        told = self.goings(86_400, 1000)
+        self.assertLess(len(told), 4000)
+        # What was not recorded was counted, but for what came after the last.
+        untold = sum(event.detail for event in told)
+        self.assertTrue(86_400 - 60 < len(told) + untold <= 86_400)
+
+
 class Locking(Start):
     """What of the grants under way ends as the posture changes."""
 

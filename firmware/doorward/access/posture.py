@@ -107,8 +107,10 @@ class Posture:
                 self._lock_down(BY_SWITCH)
             else:
                 # Inside a lockdown by order it begins no other: a loose wire would do so all day.
-                # But a release that waits to be written then is from before it was pressed.
+                # But it ends what was held open, and a release that waits to be written then is
+                # from before it was pressed.
                 self.closings += 1
+                self._tell(self.current, BY_SWITCH, b"", is_closing=True)
         elif is_on:
             self._take_on(BY_SWITCH, self._base, self._locked_by | _SWITCH, 0)
         elif self._locked_by & _SWITCH:
