@@ -175,7 +175,7 @@ def test_a_door_has_its_own_topics_and_no_others(wired, micropython, firmware_en
         [str(word) for word in command], env=firmware_env, stdout=subprocess.PIPE, text=True
     )
     time.sleep(1)
-    # What goes to and fro meanwhile is not for it.
+    # What others are told meanwhile is not for it.
     assert site.tap(site.officers[0].badge)["opened"]
     district.say(f"doorward/{SITE}/back/acknowledged", b"mine")
     told, _ = probe.communicate(timeout=20)
