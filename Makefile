@@ -10,7 +10,7 @@ TAPS   ?= 50
 DOORS  ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo door test vectors powercut image bench bench-trust bench-collector bench-fleet check format clean
+.PHONY: help demo door test vectors powercut image bench bench-trust bench-uplink bench-collector bench-fleet check format clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -50,6 +50,10 @@ bench: $(READY) ## Measure taps of that image on an emulated chip (TAPS=50 a cas
 bench-trust: $(READY) ## Measure signatures, look-ups and updates there (builds its own image)
 	@$(BIN)/python -m image.build $(BOARD) --development
 	@$(BIN)/python -m emulator.trust
+
+bench-uplink: $(READY) ## Measure there what an uplink costs in heap and slices (builds its own image)
+	@$(BIN)/python -m image.build $(BOARD) --development
+	@$(BIN)/python -m emulator.uplink
 
 bench-collector: $(READY) ## Measure events a second of one collector (Mosquitto, PostgreSQL)
 	@$(BIN)/python tests/collector/bench.py

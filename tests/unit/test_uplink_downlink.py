@@ -87,7 +87,7 @@ class District:
         assert topic == OWN + "want" and qos == 1 and not retain and len(payload) == 32
         offer = bytes(payload[:24])
         at, count, reserved = struct.unpack("<IHH", payload[24:])
-        assert 1 <= count <= 4096 and reserved == 0
+        assert 1 <= count <= 2048 and reserved == 0
         self.wants.append((offer, at, count))
         await asyncio.sleep(0)
         for piece in self.serve(offer, at, count):
@@ -197,7 +197,7 @@ class FetchTest(Case):
         self.assertEqual(self.receiver.taken, [self.objects[offer] for offer in order])
         self.assertEqual(self.down.fetched, 4)
         self.assertEqual(self.receiver.refused, [])
-        # Never more than 4096 bytes at once, without a gap and without asking twice.
+        # Never much at once, without a gap and without asking twice.
         at = 0
         for offer, begin, count in district.wants:
             if offer == offers[1]:
@@ -263,7 +263,7 @@ class FetchTest(Case):
         self.fetch(story, serve)
         self.assertEqual(self.receiver.taken, [whole])
         self.assertEqual(self.receiver.refused, [])
-        self.assertTrue(self.down.strays >= 3 + 4 + 1 + 3 + 1)
+        self.assertTrue(self.down.strays >= 1 + 2 + 1 + 1 + 1)
         # The only thing that was no piece at all is what was over-long.
         for size in (0, 27, 28, 28 + 1025):
             self.assertFalse(self.hear(OWN + "piece", bytes(size)))
@@ -303,7 +303,7 @@ class FetchTest(Case):
             for at in range(0, 50_000, 1024):
                 self.hear(OWN + "piece", piece(offer, at, self.objects[offer][at : at + 1024]))
             await asyncio.sleep(0.02)
-            self.assertTrue(sum(len(one) for one in self.down._pieces) <= 4096)
+            self.assertTrue(sum(len(one) for one in self.down._pieces) <= 2048)
             self.receiver.gate.set()
             await self.until(lambda: self.receiver.taken)
 
@@ -413,7 +413,7 @@ class FetchTest(Case):
         second = District(self)
 
         def serve(wanted, at, count):
-            if at < 8192:
+            if at < 4096:
                 return second.pieces(wanted, at, count)
             # Of what was asked for one piece still comes.
             self.down.follow(None)
@@ -431,7 +431,7 @@ class FetchTest(Case):
 
         self.fetch(story, serve)
         self.assertEqual(self.receiver.taken, [self.objects[offer]])
-        self.assertEqual(second.wants[0][1], 8192)
+        self.assertEqual(second.wants[0][1], 4096)
         self.assertEqual(self.receiver.refused, [])
 
     def test_a_want_that_is_lost_is_sent_again(self):

@@ -83,14 +83,21 @@ class ProbeRig(Rig):
         told: what the probe told, by name.
     """
 
-    def __init__(self, image: Path, area: bytes, probe: str, blobs: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        image: Path,
+        area: bytes,
+        probe: str,
+        blobs: Sequence[bytes],
+        modules: Sequence[Path] = (),
+    ) -> None:
         """area: Doorward's flash area, or the beginning of it. probe: a module of on_chip.
 
-        blobs: what the probe finds in flash.
+        blobs: what the probe finds in flash. modules: what it imports besides.
         """
         layout = board_module("layout")
         area += bytes(layout.LAYOUT.size_bytes - len(area))
-        area += _file_system(layout.STORAGE_BYTES - layout.LAYOUT.size_bytes, probe)
+        area += _file_system(layout.STORAGE_BYTES - layout.LAYOUT.size_bytes, probe, modules)
         area += bytes(_BLOBS_AT - layout.STORAGE_OFFSET - len(area)) + _pack(blobs)
         super().__init__(image, area)
         self.span = self.watch(_SPAN)
@@ -117,7 +124,7 @@ class ProbeRig(Rig):
             self._line_told = b""
 
 
-def _file_system(size_bytes: int, probe: str) -> bytes:
+def _file_system(size_bytes: int, probe: str, modules: Sequence[Path]) -> bytes:
     """Return a file system with a probe as main.py and what it imports."""
     context = UserContext(buffsize=size_bytes)
     files = LittleFS(
@@ -131,6 +138,7 @@ def _file_system(size_bytes: int, probe: str) -> bytes:
         ("main.py", ON_CHIP / f"{probe}.py"),
         ("probe.py", ON_CHIP / "probe.py"),
         ("composition.py", FIRMWARE / "main.py"),
+        *((path.name, path) for path in modules),
     ):
         with files.open(name, "wb") as file:
             file.write(path.read_bytes())

@@ -21,7 +21,7 @@ _PLACE = "<I"  # offset in the object, behind the offer
 _HEAD_BYTES = const(28)
 _WANT = "<IHH"  # offset, count, reserved
 # Asked for at once, and so the most that ever waits to be taken in.
-_WANT_BYTES = const(4096)
+_WANT_BYTES = const(2048)
 # The ring first, because it says whose lists count; then what takes rights away.
 _RANKS = {KEY_RING_TYPE: 0, DENY_LIST_TYPE: 1, ALLOWLIST_TYPE: 2}
 
