@@ -1,8 +1,10 @@
 """One provisioned door, and rigs that run the image of `make image BOARD=RPI_PICO`."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from emulator import trust
 from emulator.door import Door, make_door
 from emulator.rig import BOARD, ROOT, Rig
 from sim.cards import Card
@@ -17,6 +19,15 @@ def image(may_skip: bool):
     if not IMAGE.exists() and may_skip:
         pytest.skip(f"no image: make image BOARD={BOARD}")
     return IMAGE
+
+
+@pytest.fixture(scope="session")
+def development_image(may_skip: bool) -> Path:
+    """Path of the image. Where it was not built the tests are skipped; in CI they fail."""
+    image = trust.IMAGE / "firmware.uf2"
+    if not image.exists() and may_skip:
+        pytest.skip(f"no image: python -m image.build {trust.BOARD} --development")
+    return image
 
 
 @pytest.fixture(scope="session")

@@ -2,21 +2,11 @@
 
 from pathlib import Path
 
-import pytest
 from emulator import door as doors
 from emulator import trust
 
 BADGES = 300
 _SLICE_BOUND_MS = 30
-
-
-@pytest.fixture(scope="session")
-def development_image(may_skip: bool) -> Path:
-    """Path of the image. Where it was not built the tests are skipped; in CI they fail."""
-    image = trust.IMAGE / "firmware.uf2"
-    if not image.exists() and may_skip:
-        pytest.skip(f"no image: python -m image.build {trust.BOARD} --development")
-    return image
 
 
 def test_signatures_are_verified_in_time_and_in_slices(development_image: Path) -> None:

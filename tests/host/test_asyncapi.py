@@ -78,3 +78,31 @@ def test_a_message_that_is_none_is_found_out(contract):
     ):
         with pytest.raises(AssertionError):
             contract.check(topic, payload)
+
+
+def test_the_longest_health_message_fits(contract):
+    """Eight issuers with the longest names and every figure at its highest."""
+    most = 2**32 - 1
+    lists = [{"issuer": "i" * 16, "version": most, "badges": 200_000, "age_s": most}] * 8
+    health = {
+        "firmware": "100.100.100",
+        "boot": most,
+        "uptime_s": most,
+        "posture": "unlocked",
+        "inputs": dict.fromkeys(
+            ("door", "rex", "lockdown", "fire", "cabinet", "reader", "mains", "battery"), False
+        ),
+        "clock": {"quality": "synced", "now_s": most},
+        "reader": {"is_up": False},
+        "lists": lists,
+        "denied": [{"issuer": "i" * 16, "version": most, "badges": 512}] * 8,
+        "key_ring": most,
+        "journal": dict.fromkeys(("oldest", "next", "acknowledged", "pending", "capacity"), most),
+        "taps": dict.fromkeys(
+            ("count", "grants", "last_us", "longest_us", "p50_ms", "p99_ms"), most
+        ),
+        "memory_free_bytes": most,
+    }
+    payload = json.dumps(health).encode()
+    assert contract.check(f"{OWN}/health", payload) == ("health", "health")
+    assert len(payload) <= delivery.MAX_HEALTH_BYTES, len(payload)

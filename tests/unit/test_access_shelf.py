@@ -3,10 +3,12 @@
 import unittest
 
 from doorward import state
+from doorward.access.denylist import DenyList
 from doorward.access.shelf import Address, Place, Shelf
 from doorward.hal.roles import SECTOR_BYTES, STATE_SLOT_BYTES
+from doorward.trust import objects
 from doorward.trust.keyring import MAY_DENY, Issuer, KeyRing, read_ring
-from doorward.trust.objects import ALLOWLIST_TYPE, DENY_LIST_TYPE
+from doorward.trust.objects import ALLOWLIST_TYPE, COMMAND_TYPE, DENY_LIST_TYPE, KEY_RING_TYPE
 from doorward.trust.primitives import run_through
 from doorward.values import NO_SPACE, Refused
 from support import MemoryFlash, OpenGate, PowerCut, vector
@@ -165,6 +167,40 @@ class ShelfTest(unittest.TestCase):
             self.ring = KeyRing(1, self.ring.roots, [changed])
             self.start()
             self.assertEqual((self.versions(), self.corrupt()), ([], []))
+
+    def test_what_an_offer_would_bring_is_wanted_or_not(self):
+        wants = self.shelf.wants
+        ring = self.ring.version
+        self.assertTrue(wants(KEY_RING_TYPE, bytes(8), ring + 1, 0))
+        self.assertFalse(wants(KEY_RING_TYPE, bytes(8), ring, 0))
+        self.assertTrue(wants(ALLOWLIST_TYPE, self.police, 1, 0))
+        self.assertTrue(wants(DENY_LIST_TYPE, self.police, 1, 0))
+        self.assertFalse(wants(COMMAND_TYPE, self.police, 1, 0))
+        self.assertFalse(wants(ALLOWLIST_TYPE, b"stranger", 1, 0))
+        # For other groups of doors than those this door is in.
+        self.shelf.address.groups = 0b110
+        self.assertTrue(wants(ALLOWLIST_TYPE, self.police, 1, 0b010))
+        self.assertFalse(wants(ALLOWLIST_TYPE, self.police, 1, 0b001))
+        self.put("police_2.dwl", self.police, 2, 0)
+        found = [wants(ALLOWLIST_TYPE, self.police, version, 0) for version in (1, 2, 3)]
+        self.assertEqual(found, [False, False, True])
+        # One that did not survive is wanted again, and none below it.
+        self.shelf.drop(self.shelf.lists[0])
+        found = [wants(ALLOWLIST_TYPE, self.police, version, 0) for version in (1, 2, 3)]
+        self.assertEqual(found, [False, True, True])
+        # Of what the issuer may not sign any more nothing is.
+        self.ring.issuers[0].powers = MAY_DENY
+        self.assertFalse(wants(ALLOWLIST_TYPE, self.police, 3, 0))
+        self.assertTrue(wants(DENY_LIST_TYPE, self.police, 3, 0))
+
+    def test_a_deny_list_in_force_and_not_on_flash_is_wanted(self):
+        data = read("police_deny_1.dwd")
+        header = objects.parse_header(data)
+        self.shelf.deny_now(DenyList(header, self.ring.issuers[0], data[-header.body_bytes :]))
+        offer = (DENY_LIST_TYPE, header.issuer_id, header.version, 0)
+        self.assertTrue(self.shelf.wants(*offer))
+        self.put("police_deny_1.dwd", header.issuer_id, header.version, 0)
+        self.assertFalse(self.shelf.wants(*offer))
 
     def test_two_that_come_at_once_get_rooms_of_their_own(self):
         first = Place(ALLOWLIST_TYPE, self.police, 1, 0, 3 * SECTOR_BYTES)

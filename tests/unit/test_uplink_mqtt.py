@@ -828,6 +828,62 @@ class FuzzTest(Case):
         self.assertTrue(ends["ProtocolError"] > 500 and ends["ConnectionLost"] > 500, ends)
         self.assertTrue(0 < longest[0] <= self.CAP_BYTES)
 
+    def heard(self, data, cut):
+        """What comes out of a stream: messages and how it ended. cut: gives the size of a read."""
+        pipe = Pipe(data)
+        pipe.is_eof = True
+        readinto = pipe.readinto
+
+        async def read_a_little(buf):
+            return await readinto(memoryview(buf)[: cut()])
+
+        pipe.readinto = read_a_little
+        messages = []
+
+        async def open_stream():
+            return pipe, pipe
+
+        async def session():
+            client = MqttClient(
+                open_stream,
+                "d1",
+                on_message=lambda *message: messages.append(
+                    (message[0], bytes(message[1]), message[2])
+                ),
+                max_packet_bytes=self.CAP_BYTES,
+                timeout_ms=PATIENCE_S * 1000,
+            )
+            try:
+                await client.connect()
+                await client.run()
+            except MqttError as error:
+                return messages, type(error), client.drained, bytes(pipe.sent)
+
+        return session()
+
+    def test_it_does_not_matter_how_a_stream_is_cut(self):
+        rng = random
+        rng.seed(20262)
+
+        async def all_of_them():
+            differing = []
+            for _ in range(400):
+                packets = [
+                    rng.choice(self.SEEDS) if rng.randrange(4) else self.packet(rng)
+                    for _ in range(rng.randrange(1, 6))
+                ]
+                data = CONNACK + b"".join(packets)
+                whole = await self.heard(data, lambda: 512)
+                parts = await self.heard(data, lambda: rng.randrange(1, 9))
+                if whole != parts:
+                    differing.append((data, whole, parts))
+            return differing
+
+        try:
+            self.assertEqual(asyncio.run(all_of_them()), [])
+        finally:
+            asyncio.new_event_loop()
+
 
 class BackoffTest(unittest.TestCase):
     def test_the_ceiling_doubles_up_to_the_cap(self):
