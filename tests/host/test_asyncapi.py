@@ -89,10 +89,11 @@ def test_the_longest_health_message_fits(contract):
         "boot": most,
         "uptime_s": most,
         "posture": "unlocked",
+        "lockdown": most,
         "inputs": dict.fromkeys(
             ("door", "rex", "lockdown", "fire", "cabinet", "reader", "mains", "battery"), False
         ),
-        "clock": {"quality": "synced", "now_s": most},
+        "clock": {"quality": "synced", "now_s": most, "synced_age_s": most},
         "reader": {"is_up": False},
         "lists": lists,
         "denied": [{"issuer": "i" * 16, "version": most, "badges": 512}] * 8,
