@@ -185,8 +185,7 @@ async def play(door, broker, counts: dict, is_timed: bool) -> None:
     await asyncio.sleep_ms(_SETTLE_MS)
     (link,) = broker.links
     counts["connected"] = used() - before
-    if not is_timed:
-        watching = asyncio.create_task(peak.watch())
+    watching = None if is_timed else asyncio.create_task(peak.watch())
     for _ in range(_BATCHES):
         first = journal.next_sequence
         for _ in range(_BATCH_RECORDS):
@@ -199,7 +198,7 @@ async def play(door, broker, counts: dict, is_timed: bool) -> None:
     version = shelf.lists[0].header.version
     await until(lambda: shelf.lists[0].header.version > version)
     counts["list"] = peak.bytes - before
-    if not is_timed:
+    if watching is not None:
         watching.cancel()
     await asyncio.sleep_ms(_SETTLE_MS)
     counts["after"] = used() - before
