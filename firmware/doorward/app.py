@@ -52,9 +52,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 _TICK_MS = const(250)
-# Garbage is collected after so many taps, or so many ticks (30 s).
+# Garbage is collected after so many taps, or so many ticks (5 s): a door that does nothing makes
+# some 10 KB a second.
 _TAPS_TO_COLLECT = const(8)
-_TICKS_TO_COLLECT = const(120)
+_TICKS_TO_COLLECT = const(20)
 # How long a critical task may be silent. A task that waits for quiet may wait 20 s for each of
 # several erases; the others only ever sleep for milliseconds.
 _PROMPT_MS = const(5_000)

@@ -84,14 +84,16 @@ class Breather:
     is full, in the middle of a slice, and makes that one 18 ms longer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pauses: int = _PAUSES_TO_COLLECT) -> None:
+        """pauses: so many until garbage is collected; fewer for who makes more between two."""
+        self._pauses_to_collect = pauses
         self._pauses = 0
 
     async def pause(self) -> None:
         """Let the others run."""
         await asyncio.sleep_ms(0)
         self._pauses += 1
-        if self._pauses >= _PAUSES_TO_COLLECT:
+        if self._pauses >= self._pauses_to_collect:
             self._pauses = 0
             gc.collect()
             await asyncio.sleep_ms(0)

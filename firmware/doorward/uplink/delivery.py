@@ -11,6 +11,7 @@ import struct
 from binascii import hexlify
 
 from .. import const
+from ..quiet import Breather
 from .mqtt import Backoff, MqttClient, MqttError
 
 BATCH_RECORDS = const(32)
@@ -31,6 +32,8 @@ _SPREAD_MS = const(2000)
 _SPREAD_CAP_MS = const(60_000)
 # A connection that lasted as long was a good one. Two doors by one name push each other out at once.
 _GOOD_MS = const(30_000)
+# A batch leaves some 20 KB of garbage, from flash to its acknowledgement.
+_BATCHES_TO_COLLECT = const(3)
 # Patience with a collector that is silent grows to so many times `ack_timeout_ms`.
 _PATIENCE = const(8)
 
@@ -68,6 +71,7 @@ class Uplink:
         self._name = config.site + "/" + config.door
         self._base = "doorward/" + self._name + "/"
         self._acknowledged = asyncio.Event()
+        self._breather = Breather(_BATCHES_TO_COLLECT)
         self._last_sent = 0
         self._connected_ms = 0
         self._is_proven = False

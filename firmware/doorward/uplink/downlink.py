@@ -8,6 +8,7 @@ import asyncio
 import struct
 
 from .. import const
+from ..quiet import Breather
 from ..trust.objects import ALLOWLIST_TYPE, DENY_LIST_TYPE, KEY_RING_TYPE
 from ..values import REPLAYED, TOO_LATE, WRONG_ADDRESS, Refused
 from .mqtt import Backoff, MqttError
@@ -65,6 +66,7 @@ class Downlink:
         # A lockdown must not wait for a list.
         self._orderly = open_receiver()
         self._wants = wants
+        self._breather = Breather(1)
         base = "doorward/" + config.site + "/"
         own = base + config.door + "/"
         self._offers_topic = base + "@all/offers"
@@ -237,6 +239,8 @@ class Downlink:
                     self._leave_alone(offer, _PAUSE_MS)
                     return
                 if not is_begun:
+                    # Its verification then meets no garbage of those before.
+                    await self._breather.pause()
                     receiver.begin(total)
                     is_begun = True
                 piece = self._pieces.pop(0)
