@@ -17,6 +17,8 @@ from doorctl import alarms, fleet, home_assistant, keys
 from doorctl.collector import parse_batch
 from doorctl.database import News, conflicts, journals, utc_now
 from doorctl.main import main
+from doorctl.metrics import Metrics
+from doorctl.output import print_table
 from doorctl.roster import identity_of
 from doors import Door, event, journal, taps
 from doorward import values
@@ -151,16 +153,22 @@ def test_the_later_of_records_and_health_counts(database):
     assert standing(database) == {alarms.MAINS_FAILED, alarms.LOCKDOWN}
 
 
-def test_health_that_makes_no_sense_hurts_nobody(database):
+def test_health_that_makes_no_sense_hurts_nobody(database, url):
     for nonsense in (
         {},
         {"inputs": [1], "clock": 3, "reader": None, "journal": "x", "lists": {"a": 1}},
         {"lists": [1, {"issuer": 2, "version": 3}, {"issuer": "a"}], "posture": ["lockdown"]},
         {"inputs": {"fire": "yes"}, "journal": {"pending": True, "acknowledged": None}},
+        # Nothing that a gauge could not hold, a terminal would obey or could not show.
+        {"journal": {"pending": 10**400}, "lists": [{"issuer": "a", "version": -1}]},
+        {"clock": {"quality": "\ud800"}, "lists": [{"issuer": "\x1b[2J", "version": 1}]},
     ):
         hear(database, health=nonsense)
-        (door,) = fleet.read(database).doors
-        assert (door.unsent, door.lists, door.alarms) == (None, {}, {})
+        found = fleet.read(database).doors
+        assert [(one.unsent, one.lists, one.alarms) for one in found] == [(None, {}, {})]
+        Metrics().show_fleet(found)
+        result = doorctl("fleet", "status", "--database", url)
+        assert result.exit_code == 0 and "riverside/north" in result.stdout
 
 
 def test_two_boards_by_one_name_with_journals_of_their_own(database):
@@ -217,6 +225,12 @@ def test_fleet_status(database, url):
     assert found["doors"][0]["last_sequence"] == 2
     assert found["doors"][0]["delivered_until"] == "2026-09-21T14:13:21Z"
     assert [one["alarm"] for one in found["doors"][0]["alarms"]] == ["lockdown"]
+
+
+def test_a_name_with_brackets_is_shown_as_it_is(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_table(("lists",), [("[/x] 1",)])
+    assert "[/x] 1" in capsys.readouterr().out
 
 
 def test_without_a_collector_nobody_knows_who_is_online(database, url):
@@ -376,8 +390,6 @@ def test_a_metrics_port_that_is_taken_is_told(sqlite_url, broker):
 
 
 def test_series_do_not_grow_with_the_fleet():
-    from doorctl.metrics import Metrics
-
     metrics = Metrics()
     doors = [fleet.Door(SITE, f"door-{n}", unsent=n) for n in range(1000)]
     for _ in range(2):

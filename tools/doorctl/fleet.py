@@ -27,6 +27,7 @@ _COLLECTOR_SILENT_S = 30
 _CONFLICT_STANDS_S = 86_400
 # Two collectors' clocks differ, and messages overtake one another.
 _MARGIN_S = 60
+_MOST_U32 = 0xFFFFFFFF
 _POSTURES = {values.POSTURES[number]: alarm for number, alarm in alarms.BY_POSTURE.items()}
 
 Key = tuple[str, str]
@@ -227,11 +228,14 @@ def _part(found: dict, name: str) -> dict:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    """Return a text that a terminal can show and does not obey."""
+    return value if isinstance(value, str) and value.isprintable() else None
 
 
 def _number(value: Any) -> int | None:
-    return value if type(value) is int else None
+    """Return a count, a version or a sequence: no door has one beyond 32 bits, and a gauge could not
+    hold every number that JSON can."""
+    return value if type(value) is int and 0 <= value <= _MOST_U32 else None
 
 
 def _versions(value: Any) -> dict[str, int]:
@@ -241,6 +245,6 @@ def _versions(value: Any) -> dict[str, int]:
         one["issuer"]: one["version"]
         for one in value
         if isinstance(one, dict)
-        and isinstance(one.get("issuer"), str)
-        and type(one.get("version")) is int
+        and _text(one.get("issuer")) is not None
+        and _number(one.get("version")) is not None
     }

@@ -40,7 +40,8 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under their columns: a table on a terminal, tab-separated in a pipe."""
-    console = Console()
+    # What stands in brackets is somebody's name, not Rich's markup.
+    console = Console(markup=False)
     if not console.is_terminal:
         for row in (columns, *rows):
             click.echo("\t".join(map(str, row)))
