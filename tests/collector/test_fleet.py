@@ -18,6 +18,7 @@ from doorctl.collector import parse_batch
 from doorctl.database import News, conflicts, journals, utc_now
 from doorctl.main import main
 from doorctl.metrics import Metrics
+from doorctl.mqtt import Broker
 from doorctl.output import print_table
 from doorctl.roster import identity_of
 from doors import Door, event, journal, taps
@@ -25,7 +26,7 @@ from doorward import values
 from doorward.access.control import blind
 from doorward.trust.primitives import HmacKey
 from paho.mqtt import client as paho
-from services import free_port, wait_until
+from services import Inside, free_port, wait_until
 
 SITE, DOOR, JOURNAL = "riverside", "north", "01" * 8
 
@@ -225,6 +226,31 @@ def test_fleet_status(database, url):
     assert found["doors"][0]["last_sequence"] == 2
     assert found["doors"][0]["delivered_until"] == "2026-09-21T14:13:21Z"
     assert [one["alarm"] for one in found["doors"][0]["alarms"]] == ["lockdown"]
+
+
+def test_what_the_broker_kept_is_no_word_of_the_door(database, broker):
+    """A door that has been gone for a day must not be seen just now, nor be there, because a
+    collector was started anew."""
+    past = utc_now() - datetime.timedelta(days=1)
+    client = Broker("127.0.0.1", broker.port).client("test")
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    for door in (DOOR, "south"):
+        payload = json.dumps({"state": "online", "journal": JOURNAL})
+        client.publish(f"doorward/{SITE}/{door}/state", payload, 1, retain=True).wait_for_publish(
+            5
+        )
+    database.note({(SITE, DOOR): News(past, is_online=True)}, "test", True)
+    one = Inside(broker.port, database)
+    try:
+        wait_until(lambda: len(fleet.read(database).doors) == 2, "nothing noted")
+    finally:
+        one.stop()
+        client.disconnect()
+        client.loop_stop()
+    north, south = fleet.read(database).doors
+    assert (north.seen_at, north.is_online) == (past, None)
+    assert south.is_online is True
 
 
 def test_a_name_with_brackets_is_shown_as_it_is(capsys, monkeypatch):

@@ -190,11 +190,11 @@ class Collector:
             "health": self._take_health,
             "want": self._take_want,
         }[leaf]
-        if not take(site, door, bytes(message.payload)):
+        if not take(site, door, bytes(message.payload), message.retain):
             self._metrics.garbage.inc()
             log.info("%s/%s: dropped a message on %s", site, door, leaf)
 
-    def _take_records(self, site: str, door: str, payload: bytes) -> bool:
+    def _take_records(self, site: str, door: str, payload: bytes, _: bool) -> bool:
         batch = parse_batch(site, door, payload)
         if batch is None:
             return False
@@ -216,7 +216,7 @@ class Collector:
             self._metrics.dropped.inc()
         return True
 
-    def _take_state(self, site: str, door: str, payload: bytes) -> bool:
+    def _take_state(self, site: str, door: str, payload: bytes, is_retained: bool) -> bool:
         if not payload:
             return True  # somebody cleared what was retained
         found, text = _parse_words(payload)
@@ -225,13 +225,14 @@ class Collector:
             return False
         is_online = state == "online"
         with self._lock:
-            news = self._news_of((site, door), utc_now())
+            # What the broker kept may be a year old, and says nothing of when the door was there.
+            news = self._news_of((site, door), utc_now(), is_word=not is_retained)
             if news is not None:
                 news.is_online = is_online
                 news.birth = text if is_online else news.birth
         return True
 
-    def _take_health(self, site: str, door: str, payload: bytes) -> bool:
+    def _take_health(self, site: str, door: str, payload: bytes, _: bool) -> bool:
         found, text = _parse_words(payload)
         if not found:
             return False
@@ -242,7 +243,7 @@ class Collector:
                 news.health, news.health_at = text, now
         return True
 
-    def _take_want(self, site: str, door: str, payload: bytes) -> bool:
+    def _take_want(self, site: str, door: str, payload: bytes, _: bool) -> bool:
         want = parse_want(payload)
         if want is None:
             return False
@@ -253,14 +254,20 @@ class Collector:
         self._wanted.set()
         return True
 
-    def _news_of(self, key: tuple[str, str], now: datetime.datetime) -> News | None:
-        """Return what is to be written down of a door; None beyond the cap. Needs the lock."""
+    def _news_of(
+        self, key: tuple[str, str], now: datetime.datetime, *, is_word: bool = True
+    ) -> News | None:
+        """Return what is to be written down of a door; None beyond the cap. Needs the lock.
+
+        is_word: the door has spoken.
+        """
         news = self._news.get(key)
         if news is None:
             if len(self._news) >= _MAX_DOORS:
                 return None
-            news = self._news[key] = News(now)
-        news.seen_at = now
+            news = self._news[key] = News(now, is_seen=False)
+        if is_word:
+            news.seen_at, news.is_seen = now, True
         return news
 
     # What writes.
@@ -372,6 +379,8 @@ class Collector:
                 new = self._news.setdefault(key, old)
                 if new is old:
                     continue
+                if old.is_seen and not new.is_seen:
+                    new.seen_at, new.is_seen = old.seen_at, True
                 new.is_online = old.is_online if new.is_online is None else new.is_online
                 new.birth = new.birth or old.birth
                 if new.health is None:

@@ -223,7 +223,8 @@ class News:
     """What was heard of one door since it was last written down. None: nothing new.
 
     seen_at: when something came. is_online, birth: of its state. health, health_at: the message's
-    text. journals: when each journal was last heard of.
+    text. journals: when each journal was last heard of. is_seen: False where all of it is
+    what the broker kept; then seen_at is only for a door that was not known.
     """
 
     seen_at: datetime.datetime
@@ -232,6 +233,7 @@ class News:
     health: str | None = None
     health_at: datetime.datetime | None = None
     journals: dict[str, datetime.datetime] | None = None
+    is_seen: bool = True
 
 
 class Database:
@@ -393,7 +395,8 @@ class Database:
         seen, states, healths, heard = [], [], [], []
         for (site, door), one in sorted(news.items()):
             row = {"site": site, "door": door, "seen_at": one.seen_at}
-            seen.append(row)
+            if one.is_seen:
+                seen.append(row)
             if one.is_online is not None:
                 # The will says nothing but that the door is gone.
                 states.append({**row, "is_online": one.is_online, "birth": one.birth})

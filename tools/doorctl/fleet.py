@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from doorward import values
+from doorward import config, values
 
 from doorctl import alarms
 from doorctl.database import (
@@ -23,6 +23,9 @@ from doorctl.database import (
 
 # Without word from a collector for so long, nobody knows who is online.
 _COLLECTOR_SILENT_S = 30
+# A door says how it is at least once an hour, if that long a pause was configured; one message may
+# be lost. A broker that was killed forgets the wills of its doors, and keeps that they were online.
+_DOOR_SILENT_S = 2 * next(one.high for one in config.SETTINGS if one.name == "health_s") + 60
 # A conflict comes again with every attempt of the door; one that was settled goes away.
 _CONFLICT_STANDS_S = 86_400
 # Two collectors' clocks differ, and messages overtake one another.
@@ -37,7 +40,8 @@ Key = tuple[str, str]
 class Door:
     """One door. None: not known.
 
-    is_online: by its last state, while a collector is there to hear it. journal: the one in use.
+    is_online: by its last state, while a collector is there to hear it, and for as long as the door
+    is heard of. journal: the one in use.
     lists, denied: issuer -> version. unsent: records that wait on the door, as of its last health
     message; oldest_unsent: the sequence of the first one. delivered_until: wall time of the last
     record that has come. alarms: name -> since when, None where the door's clock was unset.
@@ -86,7 +90,7 @@ def read(database: Database) -> Fleet:
     found = []
     for key in sorted({*fleet, *used, *standing}):
         door = Door(*key)
-        health = _take_words(door, fleet.get(key), is_watched)
+        health = _take_words(door, fleet.get(key), is_watched, now)
         if key in used:
             # A name that got a new journal has a new board; the old one is not it any more.
             door.journal = max(used[key], key=lambda row: (row.first_at, row.last_at)).journal
@@ -132,12 +136,13 @@ def _newest(connection: sa.Connection) -> dict[tuple, tuple[int, datetime.dateti
     return {tuple(row[:3]): (row[3], row[4]) for row in connection.execute(query)}
 
 
-def _take_words(door: Door, row: sa.Row | None, is_watched: bool) -> dict:
+def _take_words(door: Door, row: sa.Row | None, is_watched: bool, now: datetime.datetime) -> dict:
     """Take what the door said of itself; return its last health message."""
     if row is None:
         return {}
     door.seen_at = row.seen_at
-    door.is_online = row.is_online if is_watched else None
+    is_gone = row.is_online and _age_s(now, row.seen_at) >= _DOOR_SILENT_S
+    door.is_online = row.is_online if is_watched and not is_gone else None
     birth, health = parse(row.birth), parse(row.health)
     door.health_at = row.health_at
     door.firmware = _text(health.get("firmware")) or _text(birth.get("firmware"))
