@@ -36,6 +36,7 @@ class Receiver:
         self.is_open = False
         self.largest = 0
         self.gate = None  # an Event that `feed` waits for
+        self.commit = None  # one that `finish` waits for
 
     def begin(self, total):
         self.given = bytearray()
@@ -50,6 +51,8 @@ class Receiver:
         self.given.extend(piece)
 
     async def finish(self):
+        if self.commit:
+            await self.commit.wait()
         self.is_open = False
         data = bytes(self.given)
         if len(data) != self.total:
@@ -124,7 +127,7 @@ class Case(unittest.TestCase):
         self.unwanted = set()
         self.objects = {}
         self.down = Downlink(self, Config(), self.open_receiver, self.is_wanted)
-        self.receiver, self.orderly = self.receivers
+        self.receiver, self.orderly = self.receivers[:2]
 
     def open_receiver(self):
         self.receivers.append(Receiver())
@@ -533,6 +536,66 @@ class CommandTest(Case):
 
         self.go(story, self.down.fetch, self.down.obey)
         self.assertEqual(self.receiver.taken, [self.objects[offer]])
+
+    def test_a_lockdown_does_not_wait_until_an_unlock_is_on_flash(self):
+        """That may take 20 seconds where people go on tapping."""
+        self.orderly.commit = asyncio.Event()
+        unlock, lockdown = b"unlock--" * 50, b"lockdown" * 50
+
+        async def story():
+            self.hear(ALL + "command/x", unlock)
+            self.hear(ALL + "command/x", lockdown)
+            await self.until(lambda: any(lockdown in one.taken for one in self.receivers))
+            self.assertEqual(self.orderly.taken, [])
+            self.orderly.commit.set()
+            await self.until(lambda: self.orderly.taken == [unlock])
+
+        self.go(story, self.down.obey)
+
+    def test_so_many_are_waited_for_and_then_it_goes_on(self):
+        commit = self.orderly.commit = asyncio.Event()
+        orders = [bytes((n,)) * 402 for n in range(8)]
+
+        def open_receiver():
+            one = Receiver()
+            one.commit = commit
+            self.receivers.append(one)
+            return one
+
+        self.down._open_receiver = open_receiver
+        self.orderly.refuses = {orders[0]: values.TOO_LATE}
+
+        def taken():
+            return sorted(data for one in self.receivers for data in one.taken)
+
+        async def story():
+            for order in orders:
+                self.hear(OWN + "command/x", order)
+            await asyncio.sleep(0.05)
+            self.assertEqual((len(self.receivers), taken()), (5, []))
+            commit.set()
+            await self.until(lambda: taken() == orders[1:])
+            self.assertEqual(self.orderly.refused, [values.TOO_LATE])
+
+        self.go(story, self.down.obey)
+
+    def test_what_breaks_while_it_is_obeyed_ends_the_task(self):
+        async def fail():
+            raise RuntimeError("broken")
+
+        self.orderly.finish = fail
+
+        async def story():
+            self.hear(OWN + "command/x", bytes(402))
+            with self.assertRaises(RuntimeError):
+                await self.down.obey()
+            del self.orderly.finish
+            running = asyncio.create_task(self.down.obey())
+            self.hear(OWN + "command/x", b"next" * 100)
+            await self.until(lambda: self.orderly.taken)
+            running.cancel()
+
+        self.go(story)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ _LOOK_MS = const(5000)
 _MAX_COMMAND_BYTES = const(100 + 394 + 64)
 # Two topics for each of the issuers that a ring can name.
 _MAX_COMMANDS = const(16)
+# So many may wait at once until they are on flash; where people go on tapping, for 20 s.
+_MAX_OBEYED = const(4)
 # Retained, a command comes again at every connection: that it was obeyed, or is over, is no news.
 _NO_NEWS = (REPLAYED, TOO_LATE, WRONG_ADDRESS)
 
@@ -63,8 +65,11 @@ class Downlink:
         """
         self._ticks = board.ticks
         self._receiver = open_receiver()
-        # A lockdown must not wait for a list.
-        self._orderly = open_receiver()
+        self._open_receiver = open_receiver
+        # A lockdown must not wait for a list, nor for an unlock that is to be durable first.
+        self._orderlies = 1
+        self._idle = [open_receiver()]
+        self._obeying: list = []  # tasks
         self._wants = wants
         self._breather = Breather(1)
         base = "doorward/" + config.site + "/"
@@ -87,7 +92,7 @@ class Downlink:
         self._pieces: list[memoryview] = []
         self._came = asyncio.Event()  # a piece, other offers, or another connection
         self._orders: list[tuple[bytes, tuple]] = []  # commands; which refusals are no news
-        self._ordered = asyncio.Event()
+        self._ordered = asyncio.Event()  # a command came, or one was obeyed
         self.fetched = 0
         self.strays = 0
 
@@ -164,23 +169,49 @@ class Downlink:
     async def obey(self) -> None:
         """Hand on commands, in the order they came. Runs for ever."""
         while True:
-            while not self._orders:
-                self._ordered.clear()
-                await self._ordered.wait()
-            await self._hand_on(*self._orders.pop(0))
+            for task in list(self._obeying):
+                if task.done():
+                    self._obeying.remove(task)
+                    await task  # raises what was no refusal
+            if self._orders and not self._idle and self._orderlies < _MAX_OBEYED:
+                self._orderlies += 1
+                self._idle.append(self._open_receiver())
+            if self._orders and self._idle:
+                await self._hand_on(self._idle.pop(), *self._orders.pop(0))
+                continue
+            self._ordered.clear()
+            await self._ordered.wait()
 
-    async def _hand_on(self, order: bytes, quiet: tuple) -> None:
-        receiver = self._orderly
-        is_begun = False
+    async def _hand_on(self, receiver, order: bytes, quiet: tuple) -> None:
+        """Have it verified before the next one is; to be obeyed it may take its time beside it."""
+        is_begun = is_believed = False
         try:
             receiver.begin(len(order))
             is_begun = True
             await receiver.feed(order)
-            await receiver.finish()
+            is_believed = True
         except Refused as error:
             # A refusal to begin is recorded already.
             if is_begun and error.code not in quiet:
                 receiver.refuse(error.code)
+        finally:
+            if not is_believed:
+                self._idle.append(receiver)
+        if is_believed:
+            self._obeying.append(asyncio.create_task(self._finish(receiver, quiet)))
+            # Whatever waits for nothing is done before the next one is looked at.
+            await asyncio.sleep(0)
+
+    async def _finish(self, receiver, quiet: tuple) -> None:
+        """What closes is in force before anything is waited for here."""
+        try:
+            await receiver.finish()
+        except Refused as error:
+            if error.code not in quiet:
+                receiver.refuse(error.code)
+        finally:
+            self._idle.append(receiver)
+            self._ordered.set()
 
     # Offers
 
