@@ -313,6 +313,27 @@ class FetchTest(Case):
         self.fetch(story)
         self.assertEqual(self.receiver.taken, [self.objects[offer]])
 
+    def test_crumbs_take_no_more_memory_than_pieces(self):
+        """Each is a message of its own, with 100 bytes around it."""
+        offer = self.add(ALLOWLIST_TYPE, 1, size=50_000)
+        data = self.objects[offer]
+        self.receiver.gate = asyncio.Event()
+
+        async def story(district):
+            self.offer(offer)
+            await self.until(lambda: self.down._pieces)
+            await asyncio.sleep(0.05)
+            self.assertTrue(len(self.down._pieces) <= 8)
+            self.receiver.gate.set()
+            district.serve = district.pieces
+            await self.until(lambda: self.receiver.taken)
+
+        def serve(wanted, at, count):
+            return [piece(wanted, n, data[n : n + 1]) for n in range(at, at + count)]
+
+        self.fetch(story, serve)
+        self.assertEqual(self.receiver.taken, [data])
+
     def test_what_nobody_serves_does_not_keep_the_rest_waiting(self):
         ring = self.add(KEY_RING_TYPE, 2)
         half = self.add(DENY_LIST_TYPE, 2, size=6000)
@@ -369,6 +390,32 @@ class FetchTest(Case):
 
         self.fetch(story)
         self.assertEqual(self.receiver.refused, [values.BAD_SIGNATURE] * 3)
+
+    def test_offers_that_come_to_nothing_are_not_fetched_without_end(self):
+        """Each may have erased and written the room of a whole list."""
+        forged = [self.add(ALLOWLIST_TYPE, version, size=100) for version in range(100)]
+        for offer in forged:
+            self.receiver.refuses[self.objects[offer]] = values.BAD_BODY_HASH
+
+        async def story(district):
+            self.offer()
+            for offer in forged:
+                self.offer(offer)
+                await asyncio.sleep(0.01)
+            self.assertEqual(len(self.receiver.refused), 24)
+            for more in range(3):
+                self.ticks.advance_ms(600_000)
+                self.offer(forged[more])
+                await self.until(lambda more=more: len(self.receiver.refused) > 24 + more)
+                self.offer(forged[50 + more])
+                await asyncio.sleep(0.02)
+                self.assertEqual(len(self.receiver.refused), 25 + more)
+            # What is wanted and sound comes then, too.
+            self.ticks.advance_ms(600_000)
+            self.offer(self.add(DENY_LIST_TYPE, 1))
+            await self.until(lambda: self.receiver.taken)
+
+        self.fetch(story)
 
     def test_a_new_ring_makes_what_was_refused_worth_another_try(self):
         ring = self.add(KEY_RING_TYPE, 2)

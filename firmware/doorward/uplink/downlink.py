@@ -23,6 +23,7 @@ _HEAD_BYTES = const(28)
 _WANT = "<IHH"  # offset, count, reserved
 # Asked for at once, and so the most that ever waits to be taken in.
 _WANT_BYTES = const(2048)
+_MAX_PIECES = const(8)
 # The ring first, because it says whose lists count; then what takes rights away.
 _RANKS = {KEY_RING_TYPE: 0, DENY_LIST_TYPE: 1, ALLOWLIST_TYPE: 2}
 
@@ -35,6 +36,10 @@ _PATIENCE = const(4)
 # An offer that was refused, and one that nobody served or that is done, is left alone for so long.
 _REFUSED_MS = const(3_600_000)
 _PAUSE_MS = const(60_000)
+# Each that came to nothing may have cost the flash a list's room: so many in a row, whatever they
+# were offered as, then one in so long.
+_MAX_FAILURES = const(24)
+_FORGIVEN_MS = const(600_000)
 # The cable brings lists as well: what is wanted is looked at again now and then.
 _LOOK_MS = const(5000)
 
@@ -53,7 +58,7 @@ class Downlink:
 
     Attributes:
         fetched: objects that were fetched and came in force.
-        strays: pieces that nobody had asked for, or that came twice.
+        strays: pieces that nobody had asked for, or that came twice, or in crumbs.
     """
 
     def __init__(self, board, config, open_receiver, wants) -> None:
@@ -86,6 +91,8 @@ class Downlink:
         self._offers: list[bytes] = []
         self._told = asyncio.Event()  # offers came
         self._left_alone: dict[bytes, tuple[int, int]] = {}  # by offer: since when, for how long
+        self._failures = 0
+        self._forgiven_ms = board.ticks.ticks_ms()
         self._offer = b""  # what is being fetched
         self._due = 0  # where its next piece begins
         self._asked = 0  # up to where pieces were asked for
@@ -136,7 +143,7 @@ class Downlink:
             return False
         (at,) = struct.unpack_from(_PLACE, payload, OFFER_BYTES)
         is_due = bytes(payload[:OFFER_BYTES]) == self._offer and at == self._due
-        if not is_due or at + count > self._asked:
+        if not is_due or at + count > self._asked or len(self._pieces) >= _MAX_PIECES:
             self.strays += 1
             return True
         self._pieces.append(payload[_HEAD_BYTES:])
@@ -218,7 +225,7 @@ class Downlink:
     async def fetch(self) -> None:
         """Fetch what is offered and wanted, one object after the other. Runs for ever."""
         while True:
-            offer = self._choose()
+            offer = self._choose() if self._may_fail() else None
             if offer is not None:
                 await self._fetch(offer)
                 continue
@@ -228,6 +235,16 @@ class Downlink:
             except asyncio.TimeoutError:
                 continue
             await asyncio.sleep_ms(self._spread.next_ms())
+
+    def _may_fail(self) -> bool:
+        """Is one more fetch that comes to nothing affordable?"""
+        now_ms = self._ticks.ticks_ms()
+        since_ms = self._ticks.ticks_diff(now_ms, self._forgiven_ms)
+        # Less than nothing: so many days went by that the ticks wrapped.
+        if not 0 <= since_ms < _FORGIVEN_MS:
+            self._forgiven_ms = now_ms
+            self._failures = max(0, self._failures - 1)
+        return self._failures < _MAX_FAILURES
 
     def _choose(self) -> bytes | None:
         """Return the offer to fetch next, or None where none is wanted."""
@@ -267,6 +284,7 @@ class Downlink:
             while taken < total:
                 if not self._pieces and not await self._ask(total):
                     receiver.abort()
+                    self._failures += is_begun
                     self._leave_alone(offer, _PAUSE_MS)
                     return
                 if not is_begun:
@@ -288,6 +306,7 @@ class Downlink:
             # A refusal to begin is recorded already.
             if is_begun:
                 receiver.refuse(error.code)
+            self._failures += 1
             self._leave_alone(offer, _REFUSED_MS)
         finally:
             self._offer = b""
