@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from doorctl import alarms, fleet, home_assistant, keys
 from doorctl.collector import parse_batch
-from doorctl.database import News, conflicts, journals, utc_now
+from doorctl.database import Database, News, conflicts, journals, utc_now
 from doorctl.main import main
 from doorctl.metrics import Metrics
 from doorctl.mqtt import Broker
@@ -274,6 +274,15 @@ def test_no_database_is_told(tmp_path):
         result = doorctl(*command, "--database", f"sqlite:///{path}")
         assert result.exit_code == 1 and "there is no such file" in result.stderr
         assert not path.exists()
+
+
+def test_a_database_that_breaks_meanwhile_is_told(sqlite_url):
+    database = Database(sqlite_url)
+    with database.writing() as connection:
+        connection.exec_driver_sql("DROP TABLE journals")
+    database.close()
+    result = doorctl("fleet", "status", "--database", sqlite_url)
+    assert result.exit_code == 1 and "doorctl: database sqlite:///" in result.stderr
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from doorctl import commands, keys
+from doorctl import commands, keys, offers
 from doorctl.database import Database
+from doorctl.errors import DoorctlError
 from doorctl.main import main
 from doorctl.offers import MAX_OFFERS, PIECE_BYTES
 from doors import Door, journal, taps
@@ -269,12 +270,34 @@ def test_a_ring_ends_the_offers_of_issuers_it_does_not_name(sqlite_url):
 
 
 def test_a_site_is_offered_so_much(sqlite_url, monkeypatch):
-    from doorctl import offers
-
     monkeypatch.setattr(offers, "MAX_OFFERS", 1)
     assert MAX_OFFERS == 24
     result = publish(sqlite_url, RING, OBJECTS / "police_1.dwl")
     assert_refused(result, "2 objects, and it is offered 1")
+
+
+def test_a_key_ring_for_every_site_crowds_nothing_out(sqlite_url, monkeypatch):
+    """What is beyond the most would be offered to nobody, and nobody told."""
+    monkeypatch.setattr(offers, "MAX_OFFERS", 2)
+    result = publish(sqlite_url, OBJECTS / "police_1.dwl", OBJECTS / "district_1.dwl")
+    assert result.exit_code == 0, result.output
+    database = Database(sqlite_url)
+    ring = (OBJECTS / "ring.dwk").read_bytes()
+    header = objects.parse_header(ring)
+    header.site = objects.ANY_SITE
+    too_many = pytest.raises(DoorctlError, match="site north: 3 objects, and it is offered 2")
+    with too_many, database.writing() as connection:
+        offers.put(connection, database, header, ring)
+    database.close()
+
+
+def test_a_database_that_others_hold_is_told(sqlite_url, monkeypatch):
+    monkeypatch.setattr("doorctl.database._BUSY_TIMEOUT_S", 0.1)
+    database = Database(sqlite_url)
+    with database.writing():
+        result = publish(sqlite_url, RING)
+    database.close()
+    assert_refused(result, "database is locked; nothing published")
 
 
 def test_commands_go_to_their_topics_and_stay_there(sqlite_url, broker, tmp_path):

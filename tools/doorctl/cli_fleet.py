@@ -5,10 +5,11 @@ import datetime
 import json
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
 from doorctl import fleet as fleets
-from doorctl.database import Database, utc_now
-from doorctl.errors import warn
+from doorctl.database import Database, explain, utc_now
+from doorctl.errors import DoorctlError, warn
 from doorctl.output import print_table
 
 _ONLINE = {True: "yes", False: "NO", None: "?"}
@@ -35,8 +36,12 @@ def status(database: str, is_json: bool) -> None:
     its last health message.
     """
     store = Database(database, is_made=False)
-    found = fleets.read(store)
-    store.close()
+    try:
+        found = fleets.read(store)
+    except SQLAlchemyError as error:
+        raise DoorctlError(f"database {store.name}: {explain(error)}") from None
+    finally:
+        store.close()
     if is_json:
         click.echo(
             json.dumps(

@@ -5,9 +5,11 @@ from typing import Any
 
 import click
 from doorward.trust import objects
+from sqlalchemy.exc import SQLAlchemyError
 
 from doorctl import publish as publishing
-from doorctl.database import Database
+from doorctl.database import Database, explain
+from doorctl.errors import DoorctlError
 from doorctl.keyring import open_ring_file
 from doorctl.mqtt import broker_of, broker_options
 from doorctl.options import FILE
@@ -49,6 +51,8 @@ def publish(
     store = Database(database)
     try:
         told = publishing.offer(store, sealed, ring, force)
+    except SQLAlchemyError as error:
+        raise DoorctlError(f"database {store.name}: {explain(error)}; nothing published") from None
     finally:
         store.close()
     for line in told:
