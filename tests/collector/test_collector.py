@@ -474,3 +474,14 @@ def test_a_batch_keeps_what_stands_in_it():
     assert isinstance(batch, Batch) and batch.journal == "01" * 8
     assert [record.sequence for record, _ in batch.records] == [70, 71]
     assert [one for _, one in batch.records] == raw
+
+
+def test_journals_without_number_take_no_memory(sqlite_url):
+    """A stolen key can make them up; while the database is down they would be kept."""
+    database = Database(sqlite_url)
+    one = collecting.Collector(Broker("127.0.0.1", 1), database, Metrics())
+    (raw,) = journal(taps(1))
+    for number in range(100):
+        assert one._take_records(SITE, "north", number.to_bytes(8, "big") + raw, False)
+    database.close()
+    assert len(one._news[SITE, "north"].journals) == 8

@@ -37,6 +37,7 @@ _MAX_WORDS_BYTES = 2048  # of a state or a health message
 _MAX_WAITING = 8192  # batches, 17 MB
 _MAX_WAITING_OF_DOOR = 32  # so that one door leaves room for the others
 _MAX_DOORS = 50_000
+_MAX_JOURNALS = 8  # by one door's name, until it is written down
 # How long batches gather for one commit: nobody waits for an acknowledgement but a door's flash.
 _GATHER_S = 0.004
 _MAX_GROUP = 512
@@ -203,7 +204,9 @@ class Collector:
         with self._lock:
             news = self._news_of(key, now)
             if news is not None:
-                news.journals = {**(news.journals or {}), batch.journal: now}
+                heard = news.journals = news.journals or {}
+                if batch.journal in heard or len(heard) < _MAX_JOURNALS:
+                    heard[batch.journal] = now
             is_room = (
                 len(self._waiting) < _MAX_WAITING and self._waiting_of[key] < _MAX_WAITING_OF_DOOR
             )
