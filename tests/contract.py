@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 _PARAMETERS = {
     "site": "[A-Za-z0-9_-]{1,16}",
     "door": "[A-Za-z0-9_-]{1,24}",
-    "issuer": "[0-9a-f]{16}",
+    "issuer": "[0-9a-f]{16}(-[0-9]{1,2})?",
 }
 
 

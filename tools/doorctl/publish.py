@@ -184,10 +184,15 @@ def send(broker: Broker, orders: Sequence[Sealed], is_forced: bool) -> list[str]
 
 
 def topic_of(order: Sealed) -> str:
-    """Return the topic of a command: its door's, or the one of all doors of the site."""
+    """Return the topic of a command: its door's, its group's, or the one of all doors of the site.
+
+    A group has one of its own, so that an order to it takes no other group's from the broker.
+    """
     header = order.header
-    door = parse_command(order.parts.body).door or "@all"
-    return f"doorward/{header.site}/{door}/command/{header.issuer_id.hex()}"
+    command = parse_command(order.parts.body)
+    group = f"-{command.group}" if command.group else ""
+    door = command.door or "@all"
+    return f"doorward/{header.site}/{door}/command/{header.issuer_id.hex()}{group}"
 
 
 def _counter_of(data: bytes) -> int:

@@ -327,12 +327,17 @@ class CommandTaker(_Taker):
             raise Refused(BAD_LENGTH)
         if header.version == _LAST_COUNTER:  # nothing could come after it
             raise Refused(MALFORMED)
+        # Before the signature: a flood of old ones must not cost a verification each.
+        self._check_counter(header)
 
     def believed(self, header: objects.Header, total_bytes: int) -> None:
-        if header.version < self._shelf.floor(COMMAND_TYPE, header.issuer_id):
-            raise Refused(REPLAYED)
+        self._check_counter(header)
         self._header = header
         self._object = b""
+
+    def _check_counter(self, header: objects.Header) -> None:
+        if header.version < self._shelf.floor(COMMAND_TYPE, header.issuer_id):
+            raise Refused(REPLAYED)
 
     async def take(self, piece: memoryview) -> None:
         self._object += bytes(piece)

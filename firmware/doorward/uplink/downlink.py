@@ -11,7 +11,7 @@ from .. import const
 from ..quiet import Breather
 from ..trust.objects import ALLOWLIST_TYPE, DENY_LIST_TYPE, KEY_RING_TYPE
 from ..values import REPLAYED, TOO_LATE, WRONG_ADDRESS, Refused
-from .mqtt import Backoff, MqttError
+from .mqtt import Backoff, MqttError, ProtocolError
 
 OFFER_BYTES = const(24)
 PIECE_BYTES = const(1024)
@@ -45,7 +45,7 @@ _LOOK_MS = const(5000)
 
 # A header, one signature of the largest key, and the longest body of a command.
 _MAX_COMMAND_BYTES = const(100 + 394 + 64)
-# Two topics for each of the issuers that a ring can name.
+# Two topics for each of the issuers that a ring can name; few doors are in groups with more.
 _MAX_COMMANDS = const(16)
 # So many may wait at once until they are on flash; where people go on tapping, for 20 s.
 _MAX_OBEYED = const(4)
@@ -83,6 +83,7 @@ class Downlink:
         self._piece_topic = own + "piece"
         self._want_topic = own + "want"
         self._command_topics = (base + "@all/command/", own + "command/")
+        self._groups = [str(group) for group in config.groups]
         self._spread = Backoff(board.random_bytes, _SPREAD_MS, _SPREAD_MS)
         self._piece_ms = config.ack_timeout_ms
         self._patience = Backoff(board.random_bytes, self._piece_ms, _PATIENCE * self._piece_ms)
@@ -132,7 +133,10 @@ class Downlink:
             return self._take_offers(payload)
         for prefix in self._command_topics:
             if topic.startswith(prefix):
-                # To all doors of a site goes also what is for one group of them.
+                # Behind the issuer stands the group of doors that it is for, if it is for one.
+                at = topic.find("-", len(prefix))
+                if at >= 0 and topic[at + 1 :] not in self._groups:
+                    return True
                 is_for_all = prefix is self._command_topics[0]
                 return self._take_command(payload, is_retained, is_for_all)
         return False
@@ -164,8 +168,11 @@ class Downlink:
     def _take_command(self, payload: memoryview, is_retained: bool, is_for_all: bool) -> bool:
         if not len(payload):
             return True  # a retained one was withdrawn
-        if len(payload) > _MAX_COMMAND_BYTES or len(self._orders) >= _MAX_COMMANDS:
+        if len(payload) > _MAX_COMMAND_BYTES:
             return False
+        if len(self._orders) >= _MAX_COMMANDS:
+            # What is retained comes again with the next connection, and no lockdown is lost.
+            raise ProtocolError("more commands than this door keeps waiting")
         quiet = _NO_NEWS if is_retained else (WRONG_ADDRESS,) if is_for_all else ()
         self._orders.append((bytes(payload), quiet))
         self._ordered.set()
