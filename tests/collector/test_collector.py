@@ -9,11 +9,13 @@ import time
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 from doorctl import collector as collecting
 from doorctl import fleet
 from doorctl.collector import parse_batch
 from doorctl.database import Batch, Database, records
 from doorctl.errors import DoorctlError
+from doorctl.main import main
 from doorctl.metrics import Metrics
 from doorctl.mqtt import Broker
 from doors import Door, event, journal, taps
@@ -485,3 +487,10 @@ def test_journals_without_number_take_no_memory(sqlite_url):
         assert one._take_records(SITE, "north", number.to_bytes(8, "big") + raw, False)
     database.close()
     assert len(one._news[SITE, "north"].journals) == 8
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_in_memory_is_none(url):
+    """What is acknowledged must outlive the collector."""
+    result = CliRunner().invoke(main, ["collect", "--database", url])
+    assert (result.exit_code, "name a file" in result.output) == (1, True)

@@ -9,6 +9,7 @@ import click
 
 from doorctl.collector import Collector
 from doorctl.database import Database
+from doorctl.errors import DoorctlError
 from doorctl.home_assistant import HomeAssistant
 from doorctl.metrics import Metrics
 from doorctl.mqtt import Place, broker_of, broker_options
@@ -57,6 +58,11 @@ def collect(
     """
     logging.basicConfig(level=logging.WARNING, format="doorctl: %(message)s")
     where = broker_of(**broker)
+    if database in ("sqlite://", "sqlite:///:memory:"):
+        raise DoorctlError(
+            f"--database {database}: kept in memory, what was acknowledged would be lost; "
+            "name a file: sqlite:///records.db"
+        )
     store = Database(database)
     metrics = Metrics()
     if metrics_at is not None:
