@@ -242,5 +242,6 @@ class Wired:
         )
 
 
-def wait(is_so: Callable[[], object], otherwise: str, timeout_s: float = 45) -> None:
+def wait(is_so: Callable[[], object], otherwise: str, timeout_s: float = 150) -> None:
+    """timeout_s: connections that did not last make a door's pauses longer, up to a minute each."""
     wait_until(lambda: bool(is_so()), timeout_s, otherwise)
